@@ -1,0 +1,284 @@
+"""An environment that may start out of distribution: reset, step, health and termination.
+
+Nothing here knows a robot. A robot's file says where it starts, what it observes, what its
+original task rewards and when it is healthy; everything is a pure function of one simulation's
+state, and `jax.vmap` makes it a batch.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from flax import struct
+
+from envs.physics import PhysicsData, make_engine
+
+
+@struct.dataclass
+class State:
+    """One environment's state, in the shape of MuJoCo Playground's and Brax's.
+
+    Attributes:
+        data: the physics engine's state.
+        obs: observation, `(observation_size,)` float32.
+        reward: the original task's reward while healthy, 0 otherwise (as in the official code).
+        done: 1.0 when the episode has ended, by termination or by truncation, else 0.0.
+        metrics: named scalars for logging.
+        info: `healthy`, `was_healthy` (at any step of this episode), `fell` (unhealthy at any
+            step after the first healthy one), `termination`, `truncation` (booleans), `steps`
+            (int32), `healthy_streak` (int32, healthy steps in a row up to now), `task_reward`
+            (the original task's reward, healthy or not), `key` (of the next start).
+    """
+
+    data: Any
+    obs: jax.Array
+    reward: jax.Array
+    done: jax.Array
+    metrics: dict[str, jax.Array]
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A distribution of starts: a pose plus independent noise in every coordinate.
+
+    Attributes:
+        qpos: the pose, `(nq,)`.
+        qpos_noise: half-width of the uniform noise in `qpos`, a scalar or `(nq,)`.
+        qvel_noise: scale of the noise in `qvel`, a scalar or `(nv,)`.
+        qvel_normal: whether velocity noise is normal (scale = sigma) or uniform (half-width).
+    """
+
+    qpos: np.ndarray
+    qpos_noise: float | np.ndarray = 0.0
+    qvel_noise: float | np.ndarray = 0.0
+    qvel_normal: bool = False
+
+    def with_noise(self, qpos_noise: np.ndarray) -> Start:
+        """Returns this start with at least `qpos_noise` `(nq,)` in every coordinate."""
+        noise = np.maximum(self.qpos_noise, qpos_noise)
+        return Start(self.qpos, noise, self.qvel_noise, self.qvel_normal)
+
+    def sample(self, key: jax.Array, nv: int) -> tuple[jax.Array, jax.Array]:
+        """Draws `qpos` `(nq,)` and `qvel` `(nv,)`, both float32."""
+        qpos_key, qvel_key = jax.random.split(key)
+        nq = len(self.qpos)
+        qpos = jnp.asarray(self.qpos, jnp.float32) + jnp.asarray(
+            self.qpos_noise, jnp.float32
+        ) * jax.random.uniform(qpos_key, (nq,), minval=-1.0, maxval=1.0)
+        if self.qvel_normal:
+            direction = jax.random.normal(qvel_key, (nv,))
+        else:
+            direction = jax.random.uniform(qvel_key, (nv,), minval=-1.0, maxval=1.0)
+        return qpos, jnp.asarray(self.qvel_noise, jnp.float32) * direction
+
+
+class RecoveryEnv(abc.ABC):
+    """A MuJoCo robot with an original task, a health test and an out-of-distribution start.
+
+    The episode terminates when the robot is unhealthy after having been healthy at least once: a
+    fallen robot has all the time limit to come back, a robot that starts upright terminates when
+    it falls. With `terminate=False` only the time limit ends an episode.
+    """
+
+    name: ClassVar[str]
+    original_task: ClassVar[str]
+    frame_skip: ClassVar[int]
+    episode_length: ClassVar[int] = 1000
+
+    def __init__(
+        self,
+        start: str | Mapping[str, float] = "ordinary",
+        engine: str = "auto",
+        terminate: bool = True,
+        episode_length: int | None = None,
+    ):
+        """Compiles the robot's model and puts it on a physics engine.
+
+        Args:
+            start: a name of `starts()`, or names with the share of episodes that begin there.
+            engine: a name of `envs.physics.ENGINES`.
+            terminate: whether falling after having been healthy ends the episode.
+            episode_length: time limit in control steps; the robot's own by default.
+
+        Raises:
+            ValueError: an unknown start or engine, or an engine that cannot run here.
+        """
+        mix = {start: 1.0} if isinstance(start, str) else dict(start)
+        known = self.starts()
+        for name in mix:
+            if name not in known:
+                raise ValueError(
+                    f"unknown start {name!r} for {self.name}; known: {', '.join(known)}"
+                )
+        self._starts = [known[name] for name in mix]
+        self._start_shares = np.asarray(list(mix.values()), np.float32) / sum(mix.values())
+        self._terminate = terminate
+        self.time_limit = episode_length or self.episode_length
+        self.engine = make_engine(engine, self.make_model())
+
+    # What a robot's file says.
+
+    @classmethod
+    @abc.abstractmethod
+    def make_model(cls) -> mujoco.MjModel:
+        """Returns the compiled model, overrides applied."""
+
+    @classmethod
+    @abc.abstractmethod
+    def starts(cls) -> dict[str, Start]:
+        """Returns the named start distributions; `ordinary` and `ood` are always there."""
+
+    @abc.abstractmethod
+    def observe(self, data: PhysicsData) -> jax.Array:
+        """Returns the observation, `(observation_size,)`."""
+
+    @abc.abstractmethod
+    def task_reward(
+        self, data: PhysicsData, action: jax.Array, next_data: PhysicsData
+    ) -> jax.Array:
+        """Returns the original task's reward `()` of a transition, healthy or not."""
+
+    @abc.abstractmethod
+    def is_healthy(self, data: PhysicsData) -> jax.Array:
+        """Returns whether the robot can do its original task from here, `()` bool."""
+
+    # What follows from it.
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        return self.engine.model
+
+    @property
+    def control_timestep(self) -> float:
+        """Seconds of simulated time in one control step."""
+        return self.model.opt.timestep * self.frame_skip
+
+    @property
+    def action_size(self) -> int:
+        return self.model.nu
+
+    @property
+    def observation_size(self) -> int:
+        return int(jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[0])
+
+    @classmethod
+    def description(cls) -> str:
+        """Returns what the language model is told of each state and action entry (Markdown)."""
+        return (resources.files("envs") / "descriptions" / f"{cls.name}.md").read_text("utf-8")
+
+    def reset(self, key: jax.Array) -> State:
+        """Returns a fresh start drawn with `key`."""
+        key, start_key = jax.random.split(key)
+        data = self.engine.init(*self._sample_start(start_key))
+        healthy = self.is_healthy(data)
+        return State(
+            data=data,
+            obs=self.observe(data),
+            reward=jnp.float32(0.0),
+            done=jnp.float32(0.0),
+            metrics={"x_velocity": jnp.float32(0.0)},
+            info={
+                "healthy": healthy,
+                "was_healthy": healthy,
+                "fell": jnp.bool_(False),
+                "termination": jnp.bool_(False),
+                "truncation": jnp.bool_(False),
+                "steps": jnp.int32(0),
+                "healthy_streak": jnp.int32(0),
+                "task_reward": jnp.float32(0.0),
+                "key": key,
+            },
+        )
+
+    def step(self, state: State, action: jax.Array) -> State:
+        """Advances one control step under `action` `(action_size,)`, clipped to -1..1.
+
+        An episode that is done stays where it ended until `restart` draws a new one. A simulation
+        whose state is no longer finite terminates with reward 0.
+        """
+        action = jnp.clip(action, -1.0, 1.0)
+        data = self.engine.step(state.data, action, self.frame_skip)
+        finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
+        healthy = self.is_healthy(data) & finite
+        task_reward = jnp.where(finite, self.task_reward(state.data, action, data), 0.0)
+        was_healthy = state.info["was_healthy"] | healthy
+        steps = state.info["steps"] + 1
+        termination = ~finite | (was_healthy & ~healthy & self._terminate)
+        truncation = (steps >= self.time_limit) & ~termination
+        return state.replace(
+            data=data,
+            obs=jnp.where(finite, self.observe(data), 0.0),
+            reward=jnp.where(healthy, task_reward, 0.0),
+            done=(termination | truncation).astype(jnp.float32),
+            metrics={"x_velocity": self._x_velocity(state.data, data)},
+            info=state.info
+            | {
+                "healthy": healthy,
+                "was_healthy": was_healthy,
+                "fell": state.info["fell"] | (was_healthy & ~healthy),
+                "termination": termination,
+                "truncation": truncation,
+                "steps": steps,
+                "healthy_streak": jnp.where(healthy, state.info["healthy_streak"] + 1, 0),
+                "task_reward": task_reward,
+            },
+        )
+
+    def restart(self, state: State) -> State:
+        """Returns `state`, or a freshly drawn start where it is done."""
+        done = state.done > 0
+        key, start_key = jax.random.split(state.info["key"])
+        data = self.engine.restart(state.data, done, *self._sample_start(start_key))
+        healthy = jnp.where(done, self.is_healthy(data), state.info["healthy"])
+        return state.replace(
+            data=data,
+            obs=jnp.where(done, self.observe(data), state.obs),
+            info=state.info
+            | {
+                "healthy": healthy,
+                "was_healthy": jnp.where(done, healthy, state.info["was_healthy"]),
+                "fell": ~done & state.info["fell"],
+                "steps": jnp.where(done, 0, state.info["steps"]),
+                "healthy_streak": jnp.where(done, 0, state.info["healthy_streak"]),
+                "key": key,
+            },
+        )
+
+    def _sample_start(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        choice_key, key = jax.random.split(key)
+        drawn = [start.sample(key, self.model.nv) for start in self._starts]
+        choice = jax.random.choice(choice_key, len(drawn), p=jnp.asarray(self._start_shares))
+        qpos = jnp.stack([qpos for qpos, _ in drawn])[choice]
+        qvel = jnp.stack([qvel for _, qvel in drawn])[choice]
+        return self._normalize_quaternions(qpos), qvel
+
+    def _normalize_quaternions(self, qpos: jax.Array) -> jax.Array:
+        for kind, address in zip(self.model.jnt_type, self.model.jnt_qposadr, strict=True):
+            if kind in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):
+                first = int(address) + (3 if kind == mujoco.mjtJoint.mjJNT_FREE else 0)
+                quaternion = qpos[first : first + 4]
+                qpos = qpos.at[first : first + 4].set(quaternion / jnp.linalg.norm(quaternion))
+        return qpos
+
+    def _x_velocity(self, data: PhysicsData, next_data: PhysicsData) -> jax.Array:
+        """Mean forward velocity [m/s] over a control step, as Gymnasium computes it."""
+        return (next_data.qpos[0] - data.qpos[0]) / self.control_timestep
+
+
+def gymnasium_spec(file_name: str) -> mujoco.MjSpec:
+    """Returns the MJCF model `file_name` as shipped inside the Gymnasium package."""
+    spec = importlib.util.find_spec("gymnasium")
+    assert spec is not None and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0]) / "envs" / "mujoco" / "assets"
+    return mujoco.MjSpec.from_file(str(folder / file_name))

@@ -1,0 +1,185 @@
+"""The settings of a run, as frozen dataclasses; `presets` fills them for each robot."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lamour_jax.errors import UserError
+from lamour_jax.ppo.config import PPOConfig
+
+Stage = Literal["recovery", "original"]
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """The coefficients of the method (LaMOuR, arXiv 2503.17125).
+
+    Attributes:
+        aux_coef: scale of the model's reward against the task's.
+        consol_coef: weight of policy consolidation (LPC) against normalised advantages.
+    """
+
+    aux_coef: float = 0.5
+    consol_coef: float = 0.1
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How policies are measured.
+
+    Attributes:
+        episodes: episodes of each final evaluation.
+        during_training: evaluations spread over training.
+        episodes_during_training: episodes of each of those.
+    """
+
+    episodes: int = 256
+    during_training: int = 10
+    episodes_during_training: int = 64
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run, as saved in its `config.yaml`.
+
+    Attributes:
+        env: robot.
+        stage: `recovery`, or `original` to train an original policy anew.
+        engine: physics engine.
+        method: what is optimised, a name of `lamour_jax.objective.METHODS`.
+        reward: `auto`, `library`, or the path of a file with reward code.
+        start: the start that is evaluated, and trained from unless `training_starts` says more.
+        training_starts: starts of training episodes and their shares.
+        terminate: whether falling after having been healthy ends a *training* episode.
+        training_episode_length: time limit of training episodes in control steps.
+        steps: environment steps of training.
+        seed: of everything random.
+        policy: path of the original policy; the shipped one if empty.
+    """
+
+    env: str = "half_cheetah"
+    stage: Stage = "recovery"
+    engine: str = "auto"
+    method: str = "lamour"
+    reward: str = "auto"
+    start: str = "ood"
+    training_starts: dict[str, float] = field(default_factory=dict)
+    terminate: bool = False
+    training_episode_length: int = 1000
+    steps: int = 1_600_000
+    seed: int = 0
+    policy: str = ""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+
+    @property
+    def iterations(self) -> int:
+        """Whole PPO iterations within the steps budget."""
+        return self.steps // self.ppo.batch_size
+
+    def to_yaml(self) -> str:
+        """Returns the settings as YAML."""
+        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def override(config: Any, assignment: str) -> Any:
+    """Returns a copy of a (nested) dataclass with one `a.b=value` applied.
+
+    Raises:
+        UserError: no such setting (the known ones are listed), or a value of another type.
+    """
+    path, separator, text = assignment.partition("=")
+    if not separator:
+        raise UserError(f"--set takes name=value, not {assignment!r}")
+    name, _, rest = path.strip().partition(".")
+    known = {entry.name for entry in dataclasses.fields(config)}
+    if name not in known:
+        raise UserError(
+            f"unknown setting {name!r} in --set {assignment}; known: {', '.join(sorted(known))}"
+        )
+    current = getattr(config, name)
+    if dataclasses.is_dataclass(current):
+        if not rest:
+            inner = ", ".join(f"{name}.{entry.name}" for entry in dataclasses.fields(current))
+            raise UserError(f"{name!r} is a group of settings; set one of {inner}")
+        return dataclasses.replace(config, **{name: override(current, f"{rest}={text}")})
+    if rest:
+        raise UserError(f"setting {name!r} has no parts; write --set {name}=value")
+    expected = typing.get_type_hints(type(config))[name]
+    return dataclasses.replace(config, **{name: _parse(text, expected, path)})
+
+
+def _parse(text: str, expected: Any, path: str) -> Any:
+    """Reads a YAML scalar, list or mapping as the type `expected`."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    origin = typing.get_origin(expected)
+    try:
+        if expected is float and not isinstance(value, bool):
+            return float(value)
+        if origin is tuple and isinstance(value, list):
+            kind = typing.get_args(expected)[0]
+            if all(isinstance(entry, (int, float)) for entry in value):
+                return tuple(kind(entry) for entry in value)
+        elif origin is dict and isinstance(value, dict):
+            return {str(key): float(entry) for key, entry in value.items()}
+        elif origin is Literal and value in typing.get_args(expected):
+            return value
+        elif isinstance(expected, type) and type(value) is expected:
+            return value
+    except (TypeError, ValueError):
+        pass
+    wanted = getattr(expected, "__name__", str(expected))
+    raise UserError(f"{path} must be of type {wanted}, not {text!r}")
+
+
+def validate(config: RunConfig) -> None:
+    """Checks what can be checked before anything is built.
+
+    Raises:
+        UserError: a size that is not positive, or a budget below one iteration.
+    """
+    ppo = config.ppo
+    positive = {
+        "--steps": config.steps,
+        "--num-envs": ppo.num_envs,
+        "ppo.unroll_length": ppo.unroll_length,
+        "ppo.epochs": ppo.epochs,
+        "ppo.minibatch_size": ppo.minibatch_size,
+        "training_episode_length": config.training_episode_length,
+        "evaluation.episodes": config.evaluation.episodes,
+        "evaluation.episodes_during_training": config.evaluation.episodes_during_training,
+    }
+    for name, value in positive.items():
+        if value <= 0:
+            raise UserError(f"{name} must be at least 1, not {value}")
+    if config.seed < 0:
+        raise UserError(f"--seed must be at least 0, not {config.seed}")
+    if ppo.batch_size % ppo.minibatch_size:
+        raise UserError(
+            f"ppo.minibatch_size ({ppo.minibatch_size}) must divide one iteration's "
+            f"{ppo.batch_size} transitions (--num-envs {ppo.num_envs} x ppo.unroll_length "
+            f"{ppo.unroll_length})"
+        )
+    if config.iterations < 1:
+        raise UserError(
+            f"--steps {config.steps} is smaller than one iteration, which takes {ppo.batch_size} "
+            f"steps (--num-envs {ppo.num_envs} x ppo.unroll_length {ppo.unroll_length})"
+        )

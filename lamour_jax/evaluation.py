@@ -1,0 +1,165 @@
+"""What is measured of a policy: whole episodes, run to the time limit, summed up per episode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from envs import RecoveryEnv, State
+from lamour_jax.ppo.networks import ActorCritic, Agent
+
+# A robot has recovered if it was healthy in each of the last 200 steps of its 1,000.
+RECOVERED_SHARE = 0.2
+
+
+@struct.dataclass
+class Episodes:
+    """Measures of finished episodes, each `(episodes,)`.
+
+    Attributes:
+        recovered: healthy in every one of the last fifth of the steps.
+        recovered_strictly: healthy at some step, and never unhealthy after the first such step
+            (the official termination); from an ordinary start, survival to the time limit.
+        steps_to_recovery: control steps until health came to stay; the time limit if it did not.
+        episode_return: sum of the original task's reward while healthy, up to the step at which
+            the official termination would have ended the episode.
+        full_return: the same sum over the whole episode.
+    """
+
+    recovered: jax.Array
+    recovered_strictly: jax.Array
+    steps_to_recovery: jax.Array
+    episode_return: jax.Array
+    full_return: jax.Array
+
+    def summary(self) -> dict[str, float]:
+        """Returns rates and means over the episodes; median steps over the recovered ones."""
+        recovered = np.asarray(self.recovered)
+        steps = np.asarray(self.steps_to_recovery)[recovered]
+        return {
+            "episodes": len(recovered),
+            "recovery_rate": float(recovered.mean()),
+            "recovery_rate_strict": float(self.recovered_strictly.mean()),
+            "median_steps_to_recovery": float(np.median(steps)) if len(steps) else float("nan"),
+            "return": float(self.episode_return.mean()),
+            "return_std": float(self.episode_return.std()),
+            "full_return": float(self.full_return.mean()),
+        }
+
+
+def act(
+    network: ActorCritic,
+    agent: Agent,
+    exploring: Callable[[jax.Array], jax.Array] | None,
+    obs: jax.Array,
+    key: jax.Array,
+) -> jax.Array:
+    """Returns actions for observations `(batch, observation_size)`.
+
+    The mean action if `exploring` is None; else a sample with the agent's own noise, which is
+    wider where `exploring` of an observation is true.
+    """
+    mean = network.mean(agent.params, network.normalize(agent, obs))
+    if exploring is None:
+        return mean
+    std = jnp.exp(agent.params.log_std)
+    std = jnp.where(jax.vmap(exploring)(obs)[:, None], std[1], std[0])
+    return network.sample(key, mean, std)
+
+
+class Evaluator:
+    """Measures agents on one environment; compiled once, used for every agent."""
+
+    def __init__(
+        self,
+        env: RecoveryEnv,
+        network: ActorCritic,
+        episodes: int,
+        exploring: Callable[[jax.Array], jax.Array] | None = None,
+    ):
+        """Prepares the compiled evaluation.
+
+        Args:
+            env: built with `terminate=False`: early termination is accounted for afterwards.
+            network: of the agents.
+            episodes: how many run side by side, once each.
+            exploring: None for mean actions, else as in `act`.
+        """
+
+        def run(agent: Agent, key: jax.Array) -> Episodes:
+            def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
+                return act(network, agent, exploring, obs, key)
+
+            return run_episodes(env, policy, key, episodes)
+
+        self._run = jax.jit(run)
+
+    def __call__(self, agent: Agent, seed: int) -> Episodes:
+        """Runs the episodes; the same seed gives the same starts and noise."""
+        return self._run(agent, jax.random.key(seed))
+
+
+def run_episodes(
+    env: RecoveryEnv,
+    policy: Callable[[jax.Array, jax.Array], jax.Array],
+    key: jax.Array,
+    episodes: int,
+) -> Episodes:
+    """Runs `episodes` side by side to the time limit; `policy` maps observations and a key."""
+    start_key, act_key = jax.random.split(key)
+    state = jax.vmap(env.reset)(jax.random.split(start_key, episodes))
+    zero = jnp.zeros(episodes)
+    Carry = tuple[State, jax.Array, jax.Array, jax.Array]
+
+    def step(carry: Carry, key: jax.Array) -> tuple[Carry, None]:
+        state, episode_return, full_return, running = carry
+        state = jax.vmap(env.step)(state, policy(state.obs, key))
+        running = running & ~state.info["termination"]  # only an exploded simulation ends here
+        full_return = full_return + running * state.reward
+        episode_return = episode_return + running * ~state.info["fell"] * state.reward
+        return (state, episode_return, full_return, running), None
+
+    (state, episode_return, full_return, running), _ = jax.lax.scan(
+        step,
+        (state, zero, zero, zero == 0.0),
+        jax.random.split(act_key, env.time_limit),
+    )
+    streak = state.info["healthy_streak"]
+    recovered = running & (streak >= RECOVERED_SHARE * env.time_limit)
+    return Episodes(
+        recovered=recovered,
+        recovered_strictly=running & state.info["was_healthy"] & ~state.info["fell"],
+        steps_to_recovery=jnp.where(recovered, env.time_limit - streak, env.time_limit),
+        episode_return=episode_return,
+        full_return=full_return,
+    )
+
+
+def record_episode(
+    env: RecoveryEnv, network: ActorCritic, agent: Agent, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs one episode with mean actions.
+
+    Returns:
+        Positions `(time_limit + 1, nq)` and health `(time_limit + 1,)`, the start first.
+    """
+
+    def run(agent: Agent, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(state: State, _: None) -> tuple[State, tuple[jax.Array, jax.Array]]:
+            action = act(network, agent, None, state.obs[None], key)[0]
+            state = env.step(state, action)
+            return state, (state.data.qpos, state.info["healthy"])
+
+        start = env.reset(key)
+        _, (qpos, healthy) = jax.lax.scan(step, start, length=env.time_limit)
+        return (
+            jnp.concatenate([start.data.qpos[None], qpos]),
+            jnp.concatenate([start.info["healthy"][None], healthy]),
+        )
+
+    qpos, healthy = jax.jit(run)(agent, jax.random.key(seed))
+    return np.asarray(qpos), np.asarray(healthy)

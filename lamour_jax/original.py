@@ -1,0 +1,94 @@
+"""Training an original policy: the robot's ordinary task, robust enough to be handed a recovery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import envs
+from lamour_jax import policies, report
+from lamour_jax.config import RunConfig
+from lamour_jax.console import Console
+from lamour_jax.evaluation import Evaluator
+from lamour_jax.objective import original_task
+from lamour_jax.ppo.learner import Learner
+from lamour_jax.ppo.networks import Agent
+from lamour_jax.run_folder import RunFolder
+from lamour_jax.system import system_facts
+from lamour_jax.training import train
+
+_EVALUATION_SEED = 2_000_003
+
+
+def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
+    """Trains an original policy, from scratch or on from `config.policy`, into `policy.npz`.
+
+    Args:
+        config: the settings, validated.
+        folder: receives every file of the run.
+        console: says what happens.
+
+    Returns:
+        The content of `result.json`.
+    """
+    initial = None
+    if config.policy:
+        header, initial = policies.load_original(config.env, config.policy)
+        config = policies.with_shape_of(header, config)
+    folder.write_text("config.yaml", config.to_yaml())
+    env = envs.load(config.env, start=config.training_starts, engine=config.engine)
+    ordinary = envs.load(config.env, start="ordinary", engine=config.engine, terminate=False)
+    objective = original_task()
+    seed = config.seed + _EVALUATION_SEED
+    with console.stage(f"Original task ({config.env}, {config.steps:,} steps)"):
+        learner = Learner(env, objective, config.ppo, config.iterations, initial=initial)
+        quick = Evaluator(ordinary, learner.network, config.evaluation.episodes_during_training)
+
+        def evaluate(agent: Agent) -> dict[str, float]:
+            return {f"eval/{name}": v for name, v in quick(agent, seed + 1).summary().items()}
+
+        def facts(latest: dict[str, float]) -> dict[str, str]:
+            names = {"return": "episode/return", "ordinary return": "eval/return"}
+            return {k: f"{latest[name]:,.0f}" for k, name in names.items() if name in latest}
+
+        state, history = train(learner, config, folder, console, evaluate, facts)
+        agent = learner.settled(state.agent)
+
+    with console.stage(f"Evaluation ({config.evaluation.episodes} episodes each)"):
+        episodes = config.evaluation.episodes
+        mean = Evaluator(ordinary, learner.network, episodes)(agent, seed).summary()
+        sampled = Evaluator(ordinary, learner.network, episodes, objective.exploring)(
+            agent, seed
+        ).summary()
+    result = {
+        "env": config.env,
+        "stage": "original",
+        "engine": env.engine.name,
+        "seed": config.seed,
+        "env_steps": config.iterations * config.ppo.batch_size,
+        "wall_seconds": history.wall_seconds,
+        "env_steps_per_second": history.steps_per_second,
+        "episodes": episodes,
+        "ordinary_return": mean["return"],
+        "ordinary_return_std": mean["return_std"],
+        "ordinary_return_sampled": sampled["return"],
+        "survival": mean["recovery_rate_strict"],
+        "survival_sampled": sampled["recovery_rate_strict"],
+        **system_facts(),
+    }
+    header = policies.PolicyHeader(
+        env=config.env,
+        observation_size=env.observation_size,
+        action_size=env.action_size,
+        hidden_sizes=config.ppo.hidden_sizes,
+        activation=config.ppo.activation,
+        provenance=result,
+    )
+    policies.save(folder.path / "policy.npz", header, agent)
+    folder.write_json("result.json", result)
+    report.plot_curves(history.rows, folder.path / "curves.png", config.env)
+    console.say(
+        f"Ordinary return {mean['return']:,.0f}; survival {mean['recovery_rate_strict']:.2f}, "
+        f"with sampled actions {sampled['recovery_rate_strict']:.2f}. "
+        f"Everything is in {folder.path}; use it by --policy {folder.path / 'policy.npz'}"
+    )
+    return result

@@ -1,0 +1,130 @@
+"""Policies as small files: arrays and a JSON header in one `.npz`, nothing executable.
+
+The original policies that ship lie beside this file, one a robot. How each was trained stands in
+its header (`command`, `env_steps`, `ordinary_return`, ...) and in `README.md`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamour_jax.config import RunConfig
+from lamour_jax.errors import UserError
+from lamour_jax.ppo.networks import ActorCritic, Agent
+
+FORMAT_VERSION = 1
+_HEADER = "header"
+
+
+@dataclass(frozen=True)
+class PolicyHeader:
+    """What a policy file says of itself.
+
+    Attributes:
+        env: robot it was trained for.
+        observation_size, action_size, hidden_sizes, activation: its networks' shape.
+        provenance: how it came to be and what it was measured at, as plain JSON.
+        format_version: of this file format.
+    """
+
+    env: str
+    observation_size: int
+    action_size: int
+    hidden_sizes: tuple[int, ...]
+    activation: str
+    provenance: dict[str, Any]
+    format_version: int = FORMAT_VERSION
+
+    def network(self) -> ActorCritic:
+        """Returns the networks that the parameters belong to."""
+        return ActorCritic(
+            self.observation_size, self.action_size, self.hidden_sizes, self.activation
+        )
+
+    def derived(self, provenance: dict[str, Any]) -> PolicyHeader:
+        """Returns the header of a policy trained further from this one."""
+        return dataclasses.replace(self, provenance=provenance)
+
+
+def save(path: Path, header: PolicyHeader, agent: Agent) -> None:
+    """Writes a policy file; the same content gives the same bytes."""
+    header_text = json.dumps(dataclasses.asdict(header), indent=1)
+    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(agent).items()}
+    np.savez_compressed(path, allow_pickle=False, **{_HEADER: np.array(header_text)}, **arrays)
+
+
+def load(path: Path) -> tuple[PolicyHeader, Agent]:
+    """Reads a policy file.
+
+    Raises:
+        UserError: no such file, damaged, of another format version, or not a policy.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        fields = json.loads(str(arrays.pop(_HEADER)))
+        version = fields.get("format_version")
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"policy file {path} has format version {version}; this release reads "
+                f"{FORMAT_VERSION}"
+            )
+        header = PolicyHeader(**{**fields, "hidden_sizes": tuple(fields["hidden_sizes"])})
+        template = jax.eval_shape(lambda: header.network().init(jax.random.key(0), 1.0))
+        leaves = {}
+        for name, expected in _named_leaves(template).items():
+            if arrays[name].shape != expected.shape:
+                raise ValueError(name)
+            leaves[name] = jnp.asarray(arrays[name], expected.dtype)
+    except FileNotFoundError:
+        raise UserError(f"policy file {path} does not exist") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"policy file {path} is damaged or not a policy file ({type(error).__name__}: {error})"
+        ) from None
+    structure = jax.tree.structure(template)
+    return header, jax.tree.unflatten(structure, list(leaves.values()))
+
+
+def load_original(env: str, path: str = "") -> tuple[PolicyHeader, Agent]:
+    """Reads the original policy of a robot: the file at `path`, or the one that ships.
+
+    Raises:
+        UserError: nothing ships for this robot, the file is bad, or it is another robot's.
+    """
+    file = Path(path) if path else Path(str(resources.files(__name__) / f"{env}.npz"))
+    if not path and not file.exists():
+        raise UserError(
+            f"no original policy ships for {env!r}; train one with "
+            f"`python -m lamour_jax.train --stage original --env {env}` and pass it by --policy"
+        )
+    header, agent = load(file)
+    if header.env != env:
+        raise UserError(f"policy file {file} is for {header.env!r}, not for {env!r}")
+    return header, agent
+
+
+def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
+    """Returns the settings of a run that starts from a policy: its networks are the policy's."""
+    ppo = dataclasses.replace(
+        config.ppo, hidden_sizes=header.hidden_sizes, activation=header.activation
+    )
+    return dataclasses.replace(config, ppo=ppo)
+
+
+def _named_leaves(agent: Agent) -> dict[str, Any]:
+    """Returns the agent's leaves by dotted path, in the order of `jax.tree.leaves`."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(agent)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths
+    }

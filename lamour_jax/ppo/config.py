@@ -1,0 +1,66 @@
+"""The learner's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimisation (Schulman et al., arXiv 1707.06347) on a batch of environments.
+
+    Attributes:
+        num_envs: environments stepped side by side.
+        unroll_length: control steps of each environment in one iteration.
+        epochs: passes over an iteration's transitions.
+        minibatch_size: transitions in one gradient step; divides num_envs x unroll_length.
+        learning_rate: Adam's step size at the start.
+        final_learning_rate: its share that is left at the end of the linear decay.
+        target_kl: the learning rate is scaled so that the mean KL divergence of an iteration's
+            updates stays near this.
+        discount: per control step.
+        gae_lambda: mixing of generalised advantage estimation (arXiv 1506.02438).
+        clip: how far the probability ratio may move.
+        entropy_coef: weight of the action distribution's entropy.
+        max_grad_norm: gradients are scaled down to this global norm.
+        critic_warmup: share of training in which only the critic learns.
+        hidden_sizes: units of the hidden layers of both networks.
+        activation: their activation, tanh, elu or swish.
+        std: initial standard deviation of the action noise.
+        min_std: floor of the learned standard deviation.
+        max_std: its ceiling at the start and at the end of training; geometric between.
+        settled_std: ceiling of the finished policy's noise. Training's wider noise makes a policy
+            robust; a finished one need not bear it.
+        explore_std: standard deviation where the robot is not recovered, likewise start and end.
+        explore_correlation: of that noise from one control step to the next. White noise averages
+            out within a few 8 ms steps; held noise moves limbs.
+        observation_std_floor: smallest standard deviation that the normaliser divides by.
+    """
+
+    num_envs: int = 64
+    unroll_length: int = 64
+    epochs: int = 8
+    minibatch_size: int = 256
+    learning_rate: float = 3e-4
+    final_learning_rate: float = 0.05
+    target_kl: float = 0.01
+    discount: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    entropy_coef: float = 0.0
+    max_grad_norm: float = 0.5
+    critic_warmup: float = 0.0
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+    std: float = 0.6
+    min_std: float = 0.15
+    max_std: tuple[float, float] = (1.0, 0.2)
+    settled_std: float = 0.1
+    explore_std: tuple[float, float] = (1.0, 0.3)
+    explore_correlation: float = 0.0
+    observation_std_floor: float = 0.25
+
+    @property
+    def batch_size(self) -> int:
+        """Transitions in one iteration."""
+        return self.num_envs * self.unroll_length

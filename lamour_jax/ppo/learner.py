@@ -1,0 +1,241 @@
+"""One PPO iteration as one compiled program: rollout, advantages, minibatch updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from brax.training.acme import running_statistics
+from brax.training.agents.ppo.losses import compute_gae
+from flax import struct
+
+from envs import RecoveryEnv
+from lamour_jax.objective import Objective
+from lamour_jax.ppo.config import PPOConfig
+from lamour_jax.ppo.loss import Minibatch, ppo_loss
+from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
+from lamour_jax.ppo.rollout import Acting, EpisodeTotals, Rollout, collect
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that training carries from one iteration to the next."""
+
+    agent: Agent
+    optimizer: optax.OptState
+    acting: Acting
+    key: jax.Array
+    iteration: jax.Array
+    learning_rate_scale: jax.Array
+
+
+class Learner:
+    """Trains an agent on an environment and an objective."""
+
+    def __init__(
+        self,
+        env: RecoveryEnv,
+        objective: Objective,
+        config: PPOConfig,
+        iterations: int,
+        original: Agent | None = None,
+        initial: Agent | None = None,
+    ):
+        """Prepares the compiled iteration.
+
+        Args:
+            env: a single environment; the learner makes it a batch.
+            objective: the method.
+            config: the learner's settings.
+            iterations: how many iterations the schedules (learning rate, noise) span.
+            original: the policy to consolidate, whose observation statistics stay frozen.
+            initial: the agent to start from; `original` by default, a fresh one without either.
+        """
+        self.network = ActorCritic(
+            env.observation_size, env.action_size, config.hidden_sizes, config.activation
+        )
+        self._env = env
+        self._objective = objective
+        self._config = config
+        self._iterations = iterations
+        self._original = original
+        self._initial = original if initial is None else initial
+        self._optimizer = optax.inject_hyperparams(self._make_optimizer)(learning_rate=0.0)
+        self.iterate = jax.jit(self._iterate, donate_argnums=0)
+
+    def _make_optimizer(self, learning_rate: float) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.clip_by_global_norm(self._config.max_grad_norm),
+            optax.adam(learning_rate, eps=1e-5),
+        )
+
+    def init(self, seed: int) -> TrainState:
+        """Returns the state before the first iteration; the same seed gives the same bits."""
+        agent_key, env_key, key = jax.random.split(jax.random.key(seed), 3)
+        agent = self.network.init(agent_key, self._config.std)
+        if self._initial is not None:
+            agent = self._initial
+        env_state = jax.jit(jax.vmap(self._env.reset))(
+            jax.random.split(env_key, self._config.num_envs)
+        )
+        state = TrainState(
+            agent=agent,
+            optimizer=self._optimizer.init(agent.params),
+            acting=Acting(
+                env_state=env_state,
+                totals=EpisodeTotals.zero(self._config.num_envs),
+                noise=jnp.zeros((self._config.num_envs, self._env.action_size)),
+            ),
+            key=key,
+            iteration=jnp.int32(0),
+            learning_rate_scale=jnp.float32(1.0),
+        )
+        # The iteration takes its argument's memory over, so no two leaves may share a buffer.
+        return jax.tree.map(jnp.copy, state)
+
+    def noise_bounds(self, progress: jax.Array) -> NoiseBounds:
+        """Returns the bounds of the action noise at `progress`, 0 to 1, through training."""
+        config = self._config
+
+        def geometric(start: float, end: float) -> jax.Array:
+            return start * (end / start) ** progress
+
+        ceiling, explore = geometric(*config.max_std), geometric(*config.explore_std)
+        return NoiseBounds(
+            low=jnp.stack([jnp.minimum(config.min_std, ceiling), explore]),
+            high=jnp.stack([ceiling, explore]),
+            correlation=jnp.float32(config.explore_correlation),
+        )
+
+    def settled(self, agent: Agent) -> Agent:
+        """Returns the agent with the action noise that it has at the end of training."""
+        bounds = self.noise_bounds(jnp.float32(1.0))
+        std = jnp.stack(
+            [
+                self.network.std(agent.params, jnp.bool_(exploring), bounds)
+                for exploring in (False, True)
+            ]
+        )
+        std = std.at[0].min(self._config.settled_std)
+        return agent.replace(params=agent.params.replace(log_std=jnp.log(std)))
+
+    def _iterate(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        config, network = self._config, self.network
+        progress = state.iteration / self._iterations
+        bounds = self.noise_bounds(progress)
+        key, rollout_key, update_key = jax.random.split(state.key, 3)
+
+        acting, rollout = collect(
+            rollout_key,
+            self._env,
+            self._objective,
+            network,
+            state.agent,
+            bounds,
+            state.acting,
+            config.unroll_length,
+        )
+        agent, batch = self._prepare(state.agent, rollout, acting.env_state.obs)
+        decay = 1.0 - (1.0 - config.final_learning_rate) * progress
+        learning_rate = config.learning_rate * decay * state.learning_rate_scale
+        optimizer = state.optimizer
+        optimizer.hyperparams["learning_rate"] = learning_rate
+        policy_weight = (progress >= config.critic_warmup).astype(jnp.float32)
+
+        def epoch(carry: tuple[Any, optax.OptState], key: jax.Array) -> tuple[Any, Any]:
+            order = jax.random.permutation(key, config.batch_size)
+            order = order.reshape(-1, config.minibatch_size)
+            return jax.lax.scan(minibatch_step, carry, order)
+
+        def minibatch_step(carry: tuple[Any, optax.OptState], rows: jax.Array) -> tuple[Any, Any]:
+            params, optimizer = carry
+            minibatch = jax.tree.map(lambda x: x[rows], batch)
+            gradients, metrics = jax.grad(ppo_loss, has_aux=True)(
+                params, network, minibatch, bounds, config, policy_weight
+            )
+            updates, optimizer = self._optimizer.update(gradients, optimizer, params)
+            return (optax.apply_updates(params, updates), optimizer), metrics
+
+        (params, optimizer), losses = jax.lax.scan(
+            epoch, (agent.params, optimizer), jax.random.split(update_key, config.epochs)
+        )
+        next_state = TrainState(
+            agent=agent.replace(params=params),
+            optimizer=optimizer,
+            acting=acting.replace(totals=acting.totals.cleared()),
+            key=key,
+            iteration=state.iteration + 1,
+            learning_rate_scale=self._adapt(state.learning_rate_scale, losses["approx_kl"].mean()),
+        )
+        metrics = {
+            **{f"training/{name}": value.mean() for name, value in losses.items()},
+            **acting.totals.metrics(),
+            "training/learning_rate": learning_rate,
+            "training/explore_std": bounds.low[1],
+            "training/std": network.std(params, jnp.bool_(False), bounds).mean(),
+            "reward/mean": rollout.reward.mean(),
+            "recovery/healthy_fraction": rollout.healthy.mean(),
+        }
+        return next_state, metrics
+
+    def _adapt(self, scale: jax.Array, kl: jax.Array) -> jax.Array:
+        """Moves the learning rate's scale so that an iteration's mean KL stays near its target.
+
+        As the noise's std falls, the same step in the mean is a larger step of the policy: with a
+        fixed rate the clipped share rises to a half and learning stalls.
+        """
+        target = self._config.target_kl
+        factor = jnp.where(kl > 1.3 * target, 1 / 1.1, jnp.where(kl < target / 1.3, 1.1, 1.0))
+        return jnp.clip(scale * factor, 0.03, 3.0)
+
+    def _prepare(
+        self, agent: Agent, rollout: Rollout, last_obs: jax.Array
+    ) -> tuple[Agent, Minibatch]:
+        """Updates the statistics and flattens a `(time, envs)` rollout for the updates."""
+        config, network = self._config, self.network
+        values = network.value(agent, jnp.concatenate([rollout.obs, last_obs[None]]))
+        targets, advantages = compute_gae(
+            truncation=rollout.truncation.astype(jnp.float32),
+            termination=rollout.termination.astype(jnp.float32),
+            rewards=rollout.reward,
+            values=values[:-1],
+            bootstrap_value=values[-1],
+            lambda_=config.gae_lambda,
+            discount=config.discount,
+        )
+        normalized_obs = network.normalize(agent, rollout.obs)
+        value_statistics = running_statistics.update(agent.value_statistics, targets)
+        observation_statistics = agent.observation_statistics
+        if self._original is None:
+            # Used from the next iteration on: this one's actions were chosen under the old ones.
+            observation_statistics = running_statistics.update(
+                observation_statistics, rollout.obs, std_min_value=config.observation_std_floor
+            )
+            original_mean = jnp.zeros_like(rollout.action)
+            original_std = jnp.ones_like(rollout.action)
+            consolidation = jnp.zeros_like(rollout.reward)
+        else:
+            original = self._original
+            original_mean = network.mean(original.params, network.normalize(original, rollout.obs))
+            original_std = jnp.broadcast_to(
+                jnp.exp(original.params.log_std[0]), original_mean.shape
+            )
+            consolidation = jax.vmap(jax.vmap(self._objective.consolidation))(rollout.obs)
+        batch = Minibatch(
+            obs=normalized_obs,
+            action=rollout.action,
+            noise_offset=rollout.noise_offset,
+            log_prob=rollout.log_prob,
+            exploring=rollout.exploring,
+            advantage=(advantages - advantages.mean()) / (advantages.std() + 1e-8),
+            value_target=running_statistics.normalize(targets, value_statistics),
+            consolidation=consolidation,
+            original_mean=original_mean,
+            original_std=original_std,
+        )
+        agent = agent.replace(
+            observation_statistics=observation_statistics, value_statistics=value_statistics
+        )
+        return agent, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)

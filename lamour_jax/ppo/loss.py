@@ -1,0 +1,76 @@
+"""The clipped PPO loss, with policy consolidation as one of its terms."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from lamour_jax.ppo.config import PPOConfig
+from lamour_jax.ppo.networks import ActorCritic, AgentParams, NoiseBounds, cross_entropy
+
+
+@struct.dataclass
+class Minibatch:
+    """Transitions as the loss needs them; leading axis: transitions.
+
+    Attributes:
+        obs: normalised observation.
+        action: unclipped action.
+        noise_offset: what correlated noise moved the action distribution's mean by.
+        log_prob: its log density when it was drawn.
+        exploring: whether exploration noise was on.
+        advantage: normalised over the iteration.
+        value_target: in standard deviations of the value targets.
+        consolidation: weight of staying close to the original policy.
+        original_mean: the original policy's mean action.
+        original_std: its standard deviation.
+    """
+
+    obs: jax.Array
+    action: jax.Array
+    noise_offset: jax.Array
+    log_prob: jax.Array
+    exploring: jax.Array
+    advantage: jax.Array
+    value_target: jax.Array
+    consolidation: jax.Array
+    original_mean: jax.Array
+    original_std: jax.Array
+
+
+def ppo_loss(
+    params: AgentParams,
+    network: ActorCritic,
+    batch: Minibatch,
+    bounds: NoiseBounds,
+    config: PPOConfig,
+    policy_weight: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the loss to minimise, `()`, and its parts by name.
+
+    The policy term is PPO's clipped surrogate (arXiv 1707.06347, eq. 7); consolidation adds
+    `weight(s) x -E[log pi(a|s)]`, `a ~ pi_original(.|s)` (LaMOuR, arXiv 2503.17125). Only the
+    critic learns where `policy_weight` is 0.
+    """
+    mean = network.mean(params, batch.obs)
+    std, _ = network.noise(params, batch.exploring, batch.noise_offset, bounds)
+    log_ratio = network.log_prob(mean + batch.noise_offset, std, batch.action) - batch.log_prob
+    ratio = jnp.exp(log_ratio)
+    clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
+    surrogate = jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
+    consolidation = jnp.mean(
+        batch.consolidation * cross_entropy(batch.original_mean, batch.original_std, mean, std)
+    )
+    entropy = network.entropy(mean, std).mean()
+    value = network.normalized_value(params, batch.obs)
+    value_loss = 0.5 * jnp.mean(jnp.square(value - batch.value_target))
+    policy_loss = consolidation - surrogate - config.entropy_coef * entropy
+    return policy_weight * policy_loss + value_loss, {
+        "policy_loss": -surrogate,
+        "consolidation_loss": consolidation,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "approx_kl": jnp.mean(ratio - 1.0 - log_ratio),
+        "clip_fraction": jnp.mean(jnp.abs(ratio - 1.0) > config.clip),
+    }

@@ -1,0 +1,189 @@
+"""The policy and the critic: two flax networks, their parameters, and the action distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from brax.training.acme import running_statistics
+from brax.training.distribution import NormalDistribution
+from flax import struct
+
+ACTIVATIONS = {"tanh": nn.tanh, "elu": nn.elu, "swish": nn.swish}
+# Observations further than this many standard deviations out are clipped. An out-of-distribution
+# pose lies up to 30 out: the usual clip at 5 or 10 would hide it.
+MAX_NORMALIZED_OBSERVATION = 40.0
+
+
+class MLP(nn.Module):
+    """A multi-layer perceptron with orthogonal initialisation.
+
+    Attributes:
+        layer_sizes: units of each layer, the output's last.
+        activation: a name of `ACTIVATIONS`, after every layer but the last.
+        output_scale: gain of the last layer's initial weights.
+    """
+
+    layer_sizes: Sequence[int]
+    activation: str
+    output_scale: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for size in self.layer_sizes[:-1]:
+            x = nn.Dense(size, kernel_init=nn.initializers.orthogonal(2**0.5))(x)
+            x = ACTIVATIONS[self.activation](x)
+        last = nn.initializers.orthogonal(self.output_scale)
+        return nn.Dense(self.layer_sizes[-1], kernel_init=last)(x)
+
+
+@struct.dataclass
+class AgentParams:
+    """Everything that learning changes by gradient.
+
+    Attributes:
+        policy: parameters of the mean's network.
+        critic: parameters of the value network.
+        log_std: `(2, action_size)`: row 0 where the robot is not exploring (ordinary and
+            recovered states), row 1 where it is (not recovered).
+    """
+
+    policy: Any
+    critic: Any
+    log_std: jax.Array
+
+
+@struct.dataclass
+class Agent:
+    """An agent as it acts: parameters plus the statistics that its networks assume.
+
+    Attributes:
+        params: see `AgentParams`.
+        observation_statistics: Brax running statistics, `(observation_size,)`.
+        value_statistics: Brax running statistics of the value targets, `()`.
+    """
+
+    params: AgentParams
+    observation_statistics: running_statistics.RunningStatisticsState
+    value_statistics: running_statistics.RunningStatisticsState
+
+
+@struct.dataclass
+class NoiseBounds:
+    """Bounds on the action noise's standard deviation; row 0 acting, row 1 exploring, `(2,)`.
+
+    `correlation` is that of exploration noise from one step to the next, `()`.
+    """
+
+    low: jax.Array
+    high: jax.Array
+    correlation: jax.Array
+
+
+class ActorCritic:
+    """The networks as pure functions of an `Agent`; a Gaussian policy with a gated std."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        hidden_sizes: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+    ):
+        """Builds the networks.
+
+        Raises:
+            ValueError: `activation` is not in `ACTIVATIONS`.
+        """
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"unknown activation {activation!r}; known: {', '.join(sorted(ACTIVATIONS))}"
+            )
+        self.observation_size = observation_size
+        self.action_size = action_size
+        self._policy = MLP((*hidden_sizes, action_size), activation, output_scale=0.01)
+        self._critic = MLP((*hidden_sizes, 1), activation, output_scale=1.0)
+        self._distribution = NormalDistribution(action_size)
+
+    def init(self, key: jax.Array, initial_std: float) -> Agent:
+        """Returns a fresh agent whose action noise has standard deviation `initial_std`."""
+        policy_key, critic_key = jax.random.split(key)
+        obs = jnp.zeros((self.observation_size,))
+        return Agent(
+            params=AgentParams(
+                policy=self._policy.init(policy_key, obs),
+                critic=self._critic.init(critic_key, obs),
+                log_std=jnp.full((2, self.action_size), jnp.log(initial_std), jnp.float32),
+            ),
+            observation_statistics=running_statistics.init_state(obs),
+            value_statistics=running_statistics.init_state(jnp.zeros(())),
+        )
+
+    def normalize(self, agent: Agent, obs: jax.Array) -> jax.Array:
+        """Returns observations `(..., observation_size)` in standard deviations."""
+        return running_statistics.normalize(
+            obs, agent.observation_statistics, max_abs_value=MAX_NORMALIZED_OBSERVATION
+        )
+
+    def mean(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
+        """Returns the policy's mean action, `(..., action_size)`, before clipping to -1..1."""
+        return self._policy.apply(params.policy, normalized_obs)
+
+    def std(self, params: AgentParams, exploring: jax.Array, bounds: NoiseBounds) -> jax.Array:
+        """Returns the action noise's std, `(..., action_size)`; `exploring` is `(...)` bool."""
+        std = jnp.clip(jnp.exp(params.log_std), bounds.low[:, None], bounds.high[:, None])
+        return jnp.where(exploring[..., None], std[1], std[0])
+
+    def noise(
+        self, params: AgentParams, exploring: jax.Array, past: jax.Array, bounds: NoiseBounds
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the std of the next action given past noise, and how it moves the mean.
+
+        Args:
+            params: the agent's.
+            exploring: `(...)` bool; only exploration noise is correlated.
+            past: exploration noise of the step before in units of its std, `(..., action_size)`.
+            bounds: of the std, and the correlation.
+        """
+        std = self.std(params, exploring, bounds)
+        correlation = jnp.where(exploring, bounds.correlation, 0.0)[..., None]
+        return std * jnp.sqrt(1.0 - jnp.square(correlation)), std * correlation * past
+
+    def normalized_value(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
+        """Returns the critic's output, `(...)`, in standard deviations of the value targets."""
+        return self._critic.apply(params.critic, normalized_obs)[..., 0]
+
+    def value(self, agent: Agent, obs: jax.Array) -> jax.Array:
+        """Returns the value estimate of observations `(..., observation_size)`, `(...)`."""
+        return running_statistics.denormalize(
+            self.normalized_value(agent.params, self.normalize(agent, obs)),
+            agent.value_statistics,
+        )
+
+    def sample(self, key: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+        """Draws actions, unclipped."""
+        return self._distribution.create_dist((mean, std)).sample(seed=key)
+
+    def log_prob(self, mean: jax.Array, std: jax.Array, action: jax.Array) -> jax.Array:
+        """Returns the log density of unclipped actions, `(...)`."""
+        return self._distribution.log_prob((mean, std), action)
+
+    def entropy(self, mean: jax.Array, std: jax.Array) -> jax.Array:
+        """Returns the action distribution's entropy, `(...)`."""
+        return self._distribution.create_dist((mean, std)).entropy().sum(-1)
+
+
+def cross_entropy(
+    target_mean: jax.Array, target_std: jax.Array, mean: jax.Array, std: jax.Array
+) -> jax.Array:
+    """Cross-entropy of diagonal Gaussians, `-E[log N(a; mean, std)]`, `a ~ N(target)`, `(...)`.
+
+    The closed form of policy consolidation's expectation over the original policy's actions
+    (LaMOuR, arXiv 2503.17125, eq. for LPC): the same gradient without sampling noise.
+    """
+    variance = jnp.square(std)
+    squared = jnp.square(target_std) + jnp.square(target_mean - mean)
+    return 0.5 * jnp.sum(squared / variance + jnp.log(2.0 * jnp.pi * variance), axis=-1)

@@ -1,0 +1,141 @@
+"""Acting: a batch of environments stepped by the policy, with what learning needs to know."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from envs import RecoveryEnv, State
+from lamour_jax.objective import Objective
+from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
+
+
+@struct.dataclass
+class Rollout:
+    """Transitions, leading axes `(time, envs)`.
+
+    Attributes:
+        obs: observation.
+        action: unclipped.
+        noise_offset: what the action distribution's mean was moved by, `(..., action_size)`: the
+            part of correlated noise that was settled before this step.
+        log_prob: log density of the action.
+        exploring: whether exploration noise was on.
+        reward: of the objective.
+        termination, truncation, healthy: of the next state.
+    """
+
+    obs: jax.Array
+    action: jax.Array
+    noise_offset: jax.Array
+    log_prob: jax.Array
+    exploring: jax.Array
+    reward: jax.Array
+    termination: jax.Array
+    truncation: jax.Array
+    healthy: jax.Array
+
+
+@struct.dataclass
+class EpisodeTotals:
+    """Running sums of each environment's episode `(envs,)`, and sums over ended episodes `()`."""
+
+    episode_return: jax.Array
+    ended: jax.Array
+    ended_return: jax.Array
+    ended_length: jax.Array
+    ended_healthy_streak: jax.Array
+    ended_recovered: jax.Array
+
+    # A robot is recovered if it was healthy in each of the last 200 steps (method.md's measure).
+
+    @classmethod
+    def zero(cls, num_envs: int) -> EpisodeTotals:
+        zero = jnp.float32(0.0)
+        return cls(jnp.zeros(num_envs), zero, zero, zero, zero, zero)
+
+    def cleared(self) -> EpisodeTotals:
+        """Returns the sums over ended episodes reset, those of running episodes kept."""
+        return EpisodeTotals.zero(1).replace(episode_return=self.episode_return)
+
+    def add(self, state: State) -> EpisodeTotals:
+        """Adds one step of every environment; `state` is the step's result before restarts."""
+        episode_return = self.episode_return + state.reward
+        done, info = state.done, state.info
+        return EpisodeTotals(
+            episode_return=episode_return * (1.0 - done),
+            ended=self.ended + done.sum(),
+            ended_return=self.ended_return + (done * episode_return).sum(),
+            ended_length=self.ended_length + (done * info["steps"]).sum(),
+            ended_healthy_streak=self.ended_healthy_streak
+            + (done * info["healthy_streak"]).sum(),
+            ended_recovered=self.ended_recovered
+            + (done * info["truncation"] * (info["healthy_streak"] >= 200)).sum(),
+        )
+
+    def metrics(self) -> dict[str, jax.Array]:
+        """Returns means over ended episodes, NaN where none ended."""
+        return {
+            "episode/ended": self.ended,
+            "episode/return": self.ended_return / self.ended,
+            "episode/length": self.ended_length / self.ended,
+            "episode/healthy_streak": self.ended_healthy_streak / self.ended,
+            "episode/recovered": self.ended_recovered / self.ended,
+        }
+
+
+@struct.dataclass
+class Acting:
+    """What acting carries from step to step: environments, totals, the noise's past."""
+
+    env_state: State
+    totals: EpisodeTotals
+    noise: jax.Array
+
+
+def collect(
+    key: jax.Array,
+    env: RecoveryEnv,
+    objective: Objective,
+    network: ActorCritic,
+    agent: Agent,
+    bounds: NoiseBounds,
+    acting: Acting,
+    unroll_length: int,
+) -> tuple[Acting, Rollout]:
+    """Steps every environment `unroll_length` times; those that end restart from a fresh start.
+
+    Exploration noise is a first-order autoregressive process of unit variance, scaled by the
+    exploring std: given its past, an action is Gaussian around a mean moved by `noise_offset`,
+    so PPO's probability ratio stays exact.
+    """
+
+    def step(acting: Acting, key: jax.Array) -> tuple[Acting, Rollout]:
+        state, totals = acting.env_state, acting.totals
+        exploring = jax.vmap(objective.exploring)(state.obs)
+        std, offset = network.noise(agent.params, exploring, acting.noise, bounds)
+        mean = network.mean(agent.params, network.normalize(agent, state.obs)) + offset
+        action = network.sample(key, mean, std)
+        noise = (action - mean + offset) / bounds.high[1]
+        ended = jax.vmap(env.step)(state, action)
+        reward = jax.vmap(objective.reward)(ended, jnp.clip(action, -1.0, 1.0))
+        rollout = Rollout(
+            obs=state.obs,
+            action=action,
+            noise_offset=offset,
+            log_prob=network.log_prob(mean, std, action),
+            exploring=exploring,
+            reward=reward,
+            termination=ended.info["termination"],
+            truncation=ended.info["truncation"],
+            healthy=ended.info["healthy"],
+        )
+        acting = Acting(
+            env_state=jax.vmap(env.restart)(ended),
+            totals=totals.add(ended),
+            noise=jnp.where(exploring[:, None], noise, 0.0),
+        )
+        return acting, rollout
+
+    return jax.lax.scan(step, acting, jax.random.split(key, unroll_length))

@@ -1,0 +1,52 @@
+"""Tuned settings, one recovery and one original preset a robot.
+
+How each departs from the defaults, and what that gained, is told in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lamour_jax.config import ObjectiveConfig, RunConfig, Stage
+from lamour_jax.errors import UserError
+from lamour_jax.ppo.config import PPOConfig
+
+# A share of perturbed starts: an original policy trained from its tiny start noise alone does not
+# survive the states that recovery hands over to it.
+_ROBUST_STARTS = {"perturbed": 0.8, "ordinary": 0.2}
+
+_ORIGINAL = {
+    "half_cheetah": RunConfig(
+        steps=12_000_000,
+        ppo=PPOConfig(hidden_sizes=(128, 128), min_std=0.1, max_std=(1.0, 0.1)),
+    ),
+    "hopper": RunConfig(
+        steps=3_500_000, ppo=PPOConfig(discount=0.995, min_std=0.15, max_std=(0.6, 0.2))
+    ),
+    "walker2d": RunConfig(
+        steps=5_000_000, ppo=PPOConfig(discount=0.995, min_std=0.15, max_std=(0.6, 0.2))
+    ),
+    "ant": RunConfig(steps=4_000_000, ppo=PPOConfig(min_std=0.15, max_std=(0.6, 0.2))),
+}
+
+_RECOVERY = {
+    "half_cheetah": RunConfig(objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1)),
+    "hopper": RunConfig(objective=ObjectiveConfig(aux_coef=0.2, consol_coef=0.1)),
+    "walker2d": RunConfig(objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1)),
+    "ant": RunConfig(objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1)),
+}
+
+
+def preset(env: str, stage: Stage) -> RunConfig:
+    """Returns the tuned settings of a robot for a stage.
+
+    Raises:
+        UserError: no preset for this robot.
+    """
+    table = _RECOVERY if stage == "recovery" else _ORIGINAL
+    if env not in table:
+        raise UserError(f"no preset for environment {env!r}; known: {', '.join(sorted(table))}")
+    config = table[env]
+    if stage == "original":
+        config = dataclasses.replace(config, training_starts=_ROBUST_STARTS, start="ordinary")
+    return dataclasses.replace(config, env=env, stage=stage)

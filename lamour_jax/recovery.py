@@ -1,0 +1,203 @@
+"""The main job: original policy -> reward -> recovery training -> evaluation -> report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import envs
+from envs import RecoveryEnv
+from lamour_jax import policies, report
+from lamour_jax.config import RunConfig
+from lamour_jax.console import Console
+from lamour_jax.errors import UserError
+from lamour_jax.evaluation import Evaluator, record_episode
+from lamour_jax.objective import make_objective
+from lamour_jax.ppo.learner import Learner
+from lamour_jax.ppo.networks import Agent
+from lamour_jax.run_folder import RunFolder
+from lamour_jax.system import system_facts
+from lamour_jax.training import History, train
+from reward_codegen import RewardCodeError, RewardProgram, compile_reward, library
+
+# Evaluations draw their starts from seeds of their own: never those of training.
+_EVALUATION_SEED = 1_000_003
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A compiled reward program and where it came from."""
+
+    program: RewardProgram
+    origin: str
+
+
+def load_reward(config: RunConfig, env: RecoveryEnv) -> Reward:
+    """Compiles the reward code that `config.reward` names.
+
+    Raises:
+        UserError: no such file, no library program for this robot, or code that is refused.
+    """
+    if config.reward in ("auto", "library"):
+        if config.env not in library.names():
+            raise UserError(
+                f"no library reward for {config.env!r}; known: {', '.join(library.names())}. "
+                "Pass a file with reward code: --reward PATH"
+            )
+        text, origin = library.source(config.env), f"library/{config.env}"
+    else:
+        path = Path(config.reward)
+        try:
+            text, origin = path.read_text(encoding="utf-8"), str(path)
+        except OSError as error:
+            raise UserError(
+                f"--reward {config.reward}: {error.strerror or error}; "
+                "give auto, library, or the path of a file with reward code"
+            ) from None
+        except UnicodeDecodeError:
+            raise UserError(f"--reward {path} is not a text file (UTF-8)") from None
+    try:
+        program = compile_reward(
+            text, state_size=env.observation_size, action_size=env.action_size
+        )
+    except RewardCodeError as error:
+        raise UserError(f"reward code from {origin} was refused: {error}") from None
+    return Reward(program, origin)
+
+
+def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
+    """Trains a policy to come back from its out-of-distribution start, and measures it.
+
+    Args:
+        config: the settings, validated.
+        folder: receives every file of the run.
+        console: says what happens.
+
+    Returns:
+        The content of `result.json`.
+
+    Raises:
+        UserError: an unknown name, a bad policy file or reward code.
+    """
+    header, original = policies.load_original(config.env, config.policy)
+    config = policies.with_shape_of(header, config)
+    folder.write_text("config.yaml", config.to_yaml())
+
+    def load(start: str | dict[str, float], **options: Any) -> RecoveryEnv:
+        return envs.load(config.env, start=start, engine=config.engine, **options)
+
+    env = load(
+        config.training_starts or config.start,
+        terminate=config.terminate,
+        episode_length=config.training_episode_length,
+    )
+    with console.stage("Reward"):
+        reward = load_reward(config, env)
+        folder.write_text("reward.py", reward.program.source)
+        console.say(f"  {reward.origin}, sha256 {reward.program.sha256[:12]}")
+
+    with console.stage(f"Original policy ({config.env})"):
+        network = header.network()
+        seed, episodes = config.seed + _EVALUATION_SEED, config.evaluation.episodes
+        ordinary = Evaluator(load("ordinary", terminate=False), network, episodes)
+        out_of_distribution = Evaluator(load(config.start, terminate=False), network, episodes)
+        before = ordinary(original, seed).summary()
+        before_ood = out_of_distribution(original, seed).summary()
+        console.say(
+            f"  ordinary return {before['return']:.0f}; from start {config.start!r}: "
+            f"recovery rate {before_ood['recovery_rate']:.2f}"
+        )
+
+    with console.stage(f"Recovery training ({config.method}, {config.steps:,} steps)"):
+        objective = make_objective(
+            config.method,
+            reward.program,
+            config.objective.aux_coef,
+            config.objective.consol_coef,
+        )
+        learner = Learner(env, objective, config.ppo, config.iterations, original)
+        quick = Evaluator(
+            load(config.start, terminate=False),
+            network,
+            config.evaluation.episodes_during_training,
+        )
+
+        def evaluate(agent: Agent) -> dict[str, float]:
+            summary = quick(agent, seed + 1).summary()
+            return {f"eval/{name}": value for name, value in summary.items()}
+
+        state, history = train(learner, config, folder, console, evaluate, _facts)
+        agent = learner.settled(state.agent)
+        provenance = {"stage": "recovery", "method": config.method, "env_steps": config.steps}
+        policies.save(folder.path / "policy.npz", header.derived(provenance), agent)
+
+    with console.stage(f"Evaluation ({episodes} episodes each)"):
+        noisy = Evaluator(load("ood-noisy", terminate=False), network, episodes)
+        noisy_sampled = Evaluator(
+            load("ood-noisy", terminate=False), network, episodes, objective.exploring
+        )
+        sampled = Evaluator(
+            load(config.start, terminate=False), network, episodes, objective.exploring
+        )
+        measured = {
+            f"{config.start}": out_of_distribution(agent, seed),
+            f"{config.start}, sampled": sampled(agent, seed),
+            "ood-noisy": noisy(agent, seed),
+            "ood-noisy, sampled": noisy_sampled(agent, seed),
+            "ordinary": ordinary(agent, seed),
+        }
+        evaluations = {name: entry.summary() for name, entry in measured.items()}
+    result = _result(config, env, reward, history, before, evaluations)
+    with console.stage("Report"):
+        folder.write_json("result.json", result)
+        report.plot_curves(history.rows, folder.path / "curves.png", config.env)
+        recorded = record_episode(load(config.start, terminate=False), network, agent, seed)
+        console.say(f"  {report.render_episode(env, *recorded, folder.path / 'episode.gif')}")
+    report.print_result(console, result, before_ood)
+    console.say(f"Everything is in {folder.path}")
+    return result
+
+
+def _facts(latest: dict[str, float]) -> dict[str, str]:
+    facts = {}
+    if "episode/return" in latest:
+        facts["return"] = f"{latest['episode/return']:,.0f}"
+    if "eval/recovery_rate" in latest:
+        facts["recovery rate"] = f"{latest['eval/recovery_rate']:.2f}"
+    return facts
+
+
+def _result(
+    config: RunConfig,
+    env: RecoveryEnv,
+    reward: Reward,
+    history: History,
+    before: dict[str, float],
+    evaluations: dict[str, dict[str, float]],
+) -> dict[str, Any]:
+    ood, after = evaluations[config.start], evaluations["ordinary"]
+    facts = system_facts()
+    return {
+        "env": config.env,
+        "method": config.method,
+        "engine": env.engine.name,
+        "device": facts["device"],
+        "seed": config.seed,
+        "env_steps": config.iterations * config.ppo.batch_size,
+        "wall_seconds": history.wall_seconds,
+        "env_steps_per_second": history.steps_per_second,
+        "episodes": ood["episodes"],
+        "recovery_rate": ood["recovery_rate"],
+        "recovery_rate_strict": ood["recovery_rate_strict"],
+        "recovery_rate_stochastic": evaluations[f"{config.start}, sampled"]["recovery_rate"],
+        "median_steps_to_recovery": ood["median_steps_to_recovery"],
+        "ood_return": ood["return"],
+        "original_return_before": before["return"],
+        "original_return_after": after["return"],
+        "retention": after["return"] / before["return"],
+        "reward_source": reward.origin,
+        "reward_sha256": reward.program.sha256,
+        "versions": facts["versions"],
+        "evaluations": evaluations,
+    }

@@ -1,0 +1,117 @@
+"""Train: `python -m lamour_jax.train [--env ...]`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import envs
+from envs.physics import ENGINES
+from lamour_jax.config import RunConfig, Stage, override, validate
+from lamour_jax.console import Console
+from lamour_jax.errors import UserError
+from lamour_jax.objective import METHODS
+from lamour_jax.original import run_original
+from lamour_jax.presets import preset
+from lamour_jax.recovery import run_recovery
+from lamour_jax.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Teach a robot to come back from a state that its training never saw."""
+
+    env: str = "half_cheetah"
+    """Robot: ant, half_cheetah, hopper or walker2d."""
+    stage: Stage = "recovery"
+    """recovery, or original to train an original policy anew."""
+    engine: str = "auto"
+    """Physics engine: auto, mujoco, mjx or mjx-warp."""
+    method: str = "lamour"
+    """What is optimised: lamour, lamour-no-lpc, env or zero."""
+    reward: str = "auto"
+    """auto, library, or the path of a file with reward code."""
+    start: str | None = None
+    """The start to recover from: ood, ood-noisy, ...; the preset's by default."""
+    policy: str = ""
+    """Path of the original policy; the shipped one by default."""
+    steps: int | None = None
+    """Environment steps of training; the preset's by default."""
+    num_envs: int | None = None
+    """Environments side by side; the preset's by default."""
+    seed: int = 0
+    """The (first) seed."""
+    seeds: int = 1
+    """How many seeds to run, one after the other, each in its own folder."""
+    out: Path | None = None
+    """New folder for the run; runs/<time>-<env> by default."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Any setting of config.yaml: --set ppo.learning_rate=1e-4 (repeat for more)."""
+
+
+def resolve(arguments: Arguments) -> RunConfig:
+    """Returns the preset with the command line's changes, checked.
+
+    Raises:
+        UserError: an unknown name or an impossible value.
+    """
+    _check_name("--env", arguments.env, envs.names())
+    _check_name("--engine", arguments.engine, ENGINES)
+    _check_name("--method", arguments.method, METHODS)
+    if arguments.seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
+    config = preset(arguments.env, arguments.stage)
+    for assignment in arguments.set:
+        config = override(config, assignment)
+    config = dataclasses.replace(
+        config,
+        engine=arguments.engine,
+        method=arguments.method,
+        reward=arguments.reward,
+        policy=arguments.policy,
+        seed=arguments.seed,
+    )
+    if arguments.start is not None:
+        config = dataclasses.replace(config, start=arguments.start, training_starts={})
+    if arguments.steps is not None:
+        config = dataclasses.replace(config, steps=arguments.steps)
+    if arguments.num_envs is not None:
+        config = override(config, f"ppo.num_envs={arguments.num_envs}")
+    starts = envs.registry.get(config.env).starts()
+    for name in (config.start, *config.training_starts):
+        _check_name("--start", name, starts)
+    validate(config)
+    return config
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    arguments = tyro.cli(Arguments, prog="python -m lamour_jax.train", args=argv)
+    console = Console()
+    try:
+        config = resolve(arguments)
+        out = arguments.out or RunFolder.default_path(config.env)
+        for index in range(arguments.seeds):
+            seeded = dataclasses.replace(config, seed=config.seed + index)
+            path = out if arguments.seeds == 1 else out / f"seed_{seeded.seed}"
+            run = run_recovery if seeded.stage == "recovery" else run_original
+            run(seeded, RunFolder(path), console)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _check_name(option: str, name: str, known: object) -> None:
+    names = list(known)  # type: ignore[call-overload]
+    if name not in names:
+        raise UserError(f"unknown {option} {name!r}; known: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The training loop of either stage: iterations, evaluations, metrics, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+
+from lamour_jax.checkpoints import Checkpoints
+from lamour_jax.config import RunConfig
+from lamour_jax.console import Console
+from lamour_jax.ppo.learner import Learner, TrainState
+from lamour_jax.ppo.networks import Agent
+from lamour_jax.run_folder import RunFolder
+
+Evaluate = Callable[[Agent], dict[str, float]]
+
+
+@dataclass
+class History:
+    """What training measured.
+
+    Attributes:
+        rows: a dictionary of metrics for each iteration; evaluations under `eval/`.
+        wall_seconds: of the iterations alone, compilation included, evaluations not.
+        steps_per_second: environment steps per second over the iterations after the first.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    wall_seconds: float = 0.0
+    steps_per_second: float = 0.0
+
+
+def train(
+    learner: Learner,
+    config: RunConfig,
+    folder: RunFolder,
+    console: Console,
+    evaluate: Evaluate,
+    facts: Callable[[dict[str, float]], dict[str, str]],
+) -> tuple[TrainState, History]:
+    """Trains for `config.iterations` iterations.
+
+    Args:
+        learner: knows the environment, the objective and the schedules.
+        config: the run's settings.
+        folder: receives `metrics.jsonl` and the checkpoints.
+        console: shows the progress.
+        evaluate: measures an agent; called `config.evaluation.during_training` times.
+        facts: what to show of the latest metrics beside the progress bar.
+
+    Returns:
+        The final training state and what was measured on the way.
+    """
+    batch_size, iterations = config.ppo.batch_size, config.iterations
+    evaluations = max(1, config.evaluation.during_training)
+    due = {iterations * (n + 1) // evaluations for n in range(evaluations)}
+    state = learner.init(config.seed)
+    history, latest = History(), {}
+    checkpoints = Checkpoints(folder.path / "checkpoints")
+    after_first = 0.0
+    with console.progress(iterations * batch_size) as progress:
+        for iteration in range(1, iterations + 1):
+            begin = time.perf_counter()
+            state, metrics = learner.iterate(state)
+            row: dict[str, Any] = {k: float(v) for k, v in jax.device_get(metrics).items()}
+            seconds = time.perf_counter() - begin
+            history.wall_seconds += seconds
+            if iteration > 1 or iterations == 1:
+                after_first += seconds
+            trained = iteration - 1 or 1
+            history.steps_per_second = trained * batch_size / after_first if after_first else 0.0
+            row |= {"env_steps": iteration * batch_size, "wall_seconds": history.wall_seconds}
+            if iteration in due:
+                row |= evaluate(state.agent)
+                checkpoints.save(iteration * batch_size, state)
+            history.rows.append(row)
+            folder.append_metrics(row)
+            latest |= {name: value for name, value in row.items() if value == value}
+            progress.update(iteration * batch_size, history.steps_per_second, facts(latest))
+    checkpoints.close()
+    return state, history

@@ -1,0 +1,252 @@
+"""From a raw reply to the Python source in it."""
+
+import ast
+import json
+import re
+from dataclasses import dataclass
+
+from reward_codegen.budget import MAX_REPLY_CHARACTERS
+from reward_codegen.errors import ExtractionError, shorten
+
+REQUIRED = ("is_recovered", "calculate_reward")
+
+_FENCE = re.compile(r"^[ \t>]*(`{3,}|~{3,})[ \t]*([^\n`]*)$")
+_TAGGED = re.compile(r"<(code|pre|python|answer)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_CODE_START = re.compile(r"^(from\s+\w|import\s+\w|def\s+\w|@\w|class\s+\w|[A-Za-z_]\w*\s*(:.*)?=)")
+_MAX_PARSES = 200  # attempts at finding the ends of code that stands bare in prose
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The source found, and what had to be done to find it."""
+
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def extract(reply: str | bytes) -> Extraction:
+    """The Python source in a model's reply.
+
+    Understands plain source, fenced blocks with prose around them, JSON wrapping, tags, byte-order
+    marks and any line endings. Of several blocks those are taken that define the two functions and
+    what they need; usage examples are left out.
+
+    Raises:
+        ExtractionError: the reply is empty, not text, or holds no code.
+    """
+    text = _normalise(_decode(reply))
+    if not text.strip():
+        raise ExtractionError(
+            "the reply is empty; reply with Python source that defines "
+            "is_recovered(state) and calculate_reward(state, action)"
+        )
+    if _parse(text) is not None and _defines(text) & set(REQUIRED):
+        return Extraction(text)
+
+    unwrapped = _from_json(text)
+    if unwrapped is not None:
+        inner = extract(unwrapped)
+        return Extraction(inner.source, ("the source was wrapped in JSON", *inner.notes))
+
+    blocks, unclosed = _fenced_blocks(text)
+    if not blocks:
+        blocks = [_dedent(match.group(2)) for match in _TAGGED.finditer(text)]
+    if blocks:
+        for block in blocks:
+            inner_json = _from_json(block)
+            if inner_json is not None:
+                return extract(inner_json)
+        source, notes = _choose(blocks)
+        if unclosed:
+            notes = (*notes, "the last code fence is not closed; the reply may be cut off")
+        return Extraction(source, notes)
+
+    bare = _bare_code(text)
+    if bare is not None:
+        return Extraction(bare, ("the source stood in the reply without a code fence",))
+    raise ExtractionError(
+        f"the reply holds no Python code (it begins {shorten(text, 60)!r}); reply with one "
+        "```python block that defines is_recovered(state) and calculate_reward(state, action)"
+    )
+
+
+def _decode(reply: str | bytes) -> str:
+    if isinstance(reply, str):
+        text = reply
+    elif isinstance(reply, bytes):
+        encoding = "utf-16" if reply[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        try:
+            text = reply[: 4 * MAX_REPLY_CHARACTERS + 4].decode(encoding)
+        except UnicodeDecodeError as error:
+            raise ExtractionError(
+                f"the reply is not {encoding.removesuffix('-sig')} text (byte {error.start})"
+            ) from None
+    else:
+        raise ExtractionError(f"the reply is not text but {type(reply).__name__}")
+    if len(text) > MAX_REPLY_CHARACTERS:
+        raise ExtractionError(
+            f"the reply has {len(text):,} characters, more than the {MAX_REPLY_CHARACTERS:,} "
+            "admitted; reply with two short functions"
+        )
+    return text
+
+
+def _normalise(text: str) -> str:
+    """Line feeds only, as Python's own tokeniser reads line ends; no byte-order mark."""
+    return text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _parse(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _from_json(text: str) -> str | None:
+    """The code inside a JSON document: its longest string, or list of lines, with a `def`."""
+    stripped = text.strip()
+    if stripped[:1] not in ('"', "{", "["):
+        return None
+    try:
+        document = json.loads(stripped, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    found: list[str] = []
+    pending = [document]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            if item and all(isinstance(line, str) for line in item):
+                separator = "" if item[0].endswith("\n") else "\n"
+                found.append(separator.join(item))
+            else:
+                pending.extend(item)
+    code = [string for string in found if re.search(r"\bdef\s+\w+\s*\(", string)]
+    if not code:
+        return None
+    whole = [string for string in code if all(name in string for name in REQUIRED)]
+    return max(whole, key=len) if whole else "\n\n".join(reversed(code))
+
+
+def _fenced_blocks(text: str) -> tuple[list[str], bool]:
+    """The contents of all fenced blocks, and whether the last one is never closed."""
+    blocks: list[str] = []
+    current: list[str] | None = None
+    marker = ""
+    for line in text.split("\n"):
+        match = _FENCE.match(line)
+        if current is None:
+            if match:
+                marker, current = match.group(1), []
+        elif match and match.group(1).startswith(marker) and not match.group(2).strip():
+            blocks.append(_dedent("\n".join(current)))
+            current = None
+        else:
+            current.append(line)
+    if current is not None:
+        blocks.append(_dedent("\n".join(current)))
+    return [block for block in blocks if block.strip()], current is not None
+
+
+def _dedent(block: str) -> str:
+    """A block without the indentation or quote marks that its surroundings gave it."""
+    lines = block.split("\n")
+    full = [line for line in lines if line.strip()]
+    if full and all(line.lstrip().startswith(">") for line in full):
+        lines = [re.sub(r"^\s*> ?", "", line) for line in lines]
+        full = [line for line in lines if line.strip()]
+    margin = min((len(line) - len(line.lstrip(" \t")) for line in full), default=0)
+    return "\n".join(line[margin:] for line in lines) + "\n"
+
+
+def _defines(source: str) -> set[str]:
+    """The names that a block binds at its top level."""
+    tree = _parse(source)
+    if tree is None:
+        return set(re.findall(r"^(?:async\s+)?def\s+(\w+)", source, re.MULTILINE))
+    names: set[str] = set()
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(statement.name)
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            names.update((a.asname or a.name).split(".")[0] for a in statement.names)
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            names.update(
+                node.id
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            )
+    return names
+
+
+def _needs(source: str) -> set[str]:
+    """The names that a block uses and does not bind anywhere itself."""
+    tree = _parse(source)
+    if tree is None:
+        return set()
+    used: set[str] = set()
+    bound = _defines(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.FunctionDef):
+            bound.add(node.name)
+    return used - bound
+
+
+def _choose(blocks: list[str]) -> tuple[str, tuple[str, ...]]:
+    """The last block that defines both functions, with the earlier blocks it needs names from."""
+    provided = [_defines(block) for block in blocks]
+    if len(blocks) == 1:
+        return blocks[0], ()
+    wanted = set(REQUIRED)
+    chosen: set[int] = set()
+    whole = [index for index, names in enumerate(provided) if wanted <= names]
+    if whole:
+        chosen.add(whole[-1])
+    while True:
+        have = set().union(*(provided[index] for index in chosen))
+        wanted |= set().union(*(_needs(blocks[index]) for index in chosen))
+        helpful = [
+            index
+            for index, names in enumerate(provided)
+            if index not in chosen and names & (wanted - have)
+        ]
+        if not helpful:
+            break
+        chosen.add(helpful[-1])
+    if not chosen:
+        return "\n".join(blocks), (f"{len(blocks)} code blocks were joined",)
+    note = f"{len(chosen)} of {len(blocks)} code blocks were used"
+    return "\n".join(blocks[index] for index in sorted(chosen)), (note,)
+
+
+def _bare_code(text: str) -> str | None:
+    """Code that stands in prose without a fence: the longest run of lines that is Python."""
+    if not re.search(r"^[ \t>]*def\s+\w+\s*\(", text, re.MULTILINE):
+        return None
+    lines = _dedent(text).split("\n")
+    starts = [index for index, line in enumerate(lines) if _CODE_START.match(line)]
+    ends = [
+        index + 1
+        for index in range(len(lines) - 1, -1, -1)
+        if lines[index].startswith((" ", "\t")) and lines[index].strip()
+    ]
+    parses = 0
+    for start in starts:
+        for end in [len(lines), *ends]:
+            if end <= start or parses >= _MAX_PARSES:
+                break
+            parses += 1
+            source = "\n".join(lines[start:end]) + "\n"
+            if _parse(source) is not None and _defines(source) & set(REQUIRED):
+                return source
+    first = next((start for start in starts if lines[start].startswith(("def", "import", "from"))))
+    return "\n".join(lines[first:]) + "\n"
