@@ -54,8 +54,4 @@ class Hopper(RecoveryEnv):
 
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         rest = jnp.concatenate([data.qpos[2:], data.qvel])
-        return (
-            (data.qpos[1] > 0.7)
-            & (jnp.abs(data.qpos[2]) < 0.2)
-            & (jnp.abs(rest) < 100.0).all()
-        )
+        return (data.qpos[1] > 0.7) & (jnp.abs(data.qpos[2]) < 0.2) & (jnp.abs(rest) < 100.0).all()

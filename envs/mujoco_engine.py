@@ -20,8 +20,7 @@ from jax.experimental.buffer_callback import Buffer, ExecutionContext, buffer_ca
 from mujoco.batch import Batch
 
 
-@struct.dataclass
-class MujocoData:
+class MujocoData(struct.PyTreeNode):
     """One simulation's state.
 
     Attributes:

@@ -6,7 +6,7 @@ written once on that pytree, so they run unchanged on every engine.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import jax
 import mujoco
@@ -30,9 +30,6 @@ class PhysicsData(Protocol):
     def qvel(self) -> jax.Array: ...
 
 
-Data = TypeVar("Data", bound=Any)
-
-
 class PhysicsEngine(Protocol):
     """Pure functions on one simulation's state; `jax.vmap` makes them a batch.
 
@@ -47,10 +44,10 @@ class PhysicsEngine(Protocol):
     def init(self, qpos: jax.Array, qvel: jax.Array) -> Any:
         """Returns the state at `qpos` `(nq,)` and `qvel` `(nv,)`, with nothing remembered."""
 
-    def restart(self, data: Data, restart: jax.Array, qpos: jax.Array, qvel: jax.Array) -> Data:
+    def restart(self, data: Any, restart: jax.Array, qpos: jax.Array, qvel: jax.Array) -> Any:
         """Returns `data`, or the state at `qpos`, `qvel` where the boolean `restart` is true."""
 
-    def step(self, data: Data, ctrl: jax.Array, substeps: int) -> Data:
+    def step(self, data: Any, ctrl: jax.Array, substeps: int) -> Any:
         """Returns the state after `substeps` physics steps under constant `ctrl` `(nu,)`."""
 
 

@@ -24,8 +24,7 @@ from flax import struct
 from envs.physics import PhysicsData, make_engine
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """One environment's state, in the shape of MuJoCo Playground's and Brax's.
 
     Attributes:

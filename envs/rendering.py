@@ -100,9 +100,7 @@ def write_video(frames: np.ndarray, path: str | Path, fps: float) -> None:
     elif path.suffix == ".mp4":
         _write_mp4(frames, path, fps)
     else:
-        raise ValueError(
-            f"unknown video format {path.suffix!r}; known: {', '.join(VIDEO_FORMATS)}"
-        )
+        raise ValueError(f"unknown video format {path.suffix!r}; known: {', '.join(VIDEO_FORMATS)}")
 
 
 def _write_gif(frames: np.ndarray, path: Path, fps: float) -> None:

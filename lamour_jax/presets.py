@@ -29,11 +29,30 @@ _ORIGINAL = {
     "ant": RunConfig(steps=4_000_000, ppo=PPOConfig(min_std=0.15, max_std=(0.6, 0.2))),
 }
 
+# Ordinary starts keep the original task in view while the robot does not come back yet.
+_RECOVERY_STARTS = {"ood": 0.7, "ordinary": 0.3}
+
 _RECOVERY = {
-    "half_cheetah": RunConfig(objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1)),
-    "hopper": RunConfig(objective=ObjectiveConfig(aux_coef=0.2, consol_coef=0.1)),
-    "walker2d": RunConfig(objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1)),
-    "ant": RunConfig(objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1)),
+    "half_cheetah": RunConfig(
+        steps=2_000_000,
+        objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1),
+        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.7),
+    ),
+    "hopper": RunConfig(
+        steps=2_000_000,
+        objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
+        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
+    ),
+    "walker2d": RunConfig(
+        steps=3_000_000,
+        objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
+        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
+    ),
+    "ant": RunConfig(
+        steps=4_000_000,
+        objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1),
+        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.7),
+    ),
 }
 
 
@@ -49,4 +68,6 @@ def preset(env: str, stage: Stage) -> RunConfig:
     config = table[env]
     if stage == "original":
         config = dataclasses.replace(config, training_starts=_ROBUST_STARTS, start="ordinary")
+    else:
+        config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
     return dataclasses.replace(config, env=env, stage=stage)

@@ -78,6 +78,13 @@ def assign(machine: Machine, container: Value, index: Value, value: Value) -> No
         raise TypeError(f"{kind_of(container)} does not support item assignment")
 
 
+def extend(machine: Machine, target: ListValue, value: Value) -> None:
+    """`list += values`."""
+    content = (*machine.content(target), *machine.items(value))
+    machine.budget.elements(len(content), "a list")
+    machine.write(target, content)
+
+
 def update(machine: Machine, array: Array, operator: str, value: Value) -> Value:
     """`array += value` and its like: NumPy changes the array itself."""
     old = array.read()
@@ -124,14 +131,17 @@ def _place(machine: Machine, index: Value, length: int, what: str) -> int:
     place = int(index)
     if not -length <= place < length:
         raise IndexError(
-            f"index {place} is out of range for {what} of {length} entries"
-            f" (0 to {length - 1})" if length else f"index {place} is out of range: {what} is empty"
+            f"index {place} is out of range for {what} of {length} entries (0 to {length - 1})"
+            if length
+            else f"index {place} is out of range: {what} is empty"
         )
     return place + length if place < 0 else place
 
 
 def _read(machine: Machine, array: Array, index: Value) -> Value:
     content = array.read()
+    if content.ndim == 1 and is_static_int(index):
+        return machine.apply("index", content, _place(machine, index, content.shape[0], "an array"))
     parts = index if isinstance(index, tuple) else (index,)
     if any(_is_mask(part) for part in parts):
         return _select(machine, content, parts)
@@ -242,6 +252,42 @@ def _select(machine: Machine, content: Any, parts: tuple[Value, ...]) -> Masked:
             "a mask that depends on the state must have the shape of the array that it selects from"
         )
     return Masked(content, mask)
+
+
+# Other shapes ------------------------------------------------------------------------------------
+
+
+def transposed(machine: Machine, array: Value) -> Value:
+    """`array.T`, a view."""
+    if not isinstance(array, Array) or len(array.shape) < 2:
+        return array
+    apply = machine.backend.apply
+    return machine.view(
+        array,
+        lambda base: apply("transpose", base),
+        lambda base, new: apply("transpose", new),
+    )
+
+
+def reshaped(machine: Machine, array: Value, shape: Any) -> Value:
+    """`array.reshape(shape)`, a view."""
+    apply = machine.backend.apply
+    if not isinstance(array, Array):
+        return machine.apply("reshape", array, shape)
+    if np.reshape(np.empty(array.shape), shape).ndim == 0:
+        return machine.apply("reshape", array.read(), shape)
+    return machine.view(
+        array,
+        lambda base: apply("reshape", base, shape),
+        lambda base, new: apply("reshape", new, base.shape),
+    )
+
+
+def squeezed(machine: Machine, array: Value, axis: Any) -> Value:
+    """`array.squeeze(axis)`, a view."""
+    return reshaped(
+        machine, array, np.squeeze(np.empty(np.shape(machine.array(array))), axis).shape
+    )
 
 
 # Writing ---------------------------------------------------------------------------------------

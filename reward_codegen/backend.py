@@ -27,7 +27,9 @@ def _numpy_softmax(x: Any, axis: int = -1) -> Any:
 
 
 def _numpy_logsumexp(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    return np.logaddexp.reduce(np.asarray(a, float), axis=axis, keepdims=keepdims)
+    largest = np.max(a, axis=axis, keepdims=True)
+    total = np.log(np.sum(np.exp(a - largest), axis=axis, keepdims=True)) + largest
+    return total if keepdims else np.squeeze(total, axis)
 
 
 def _numpy_index_set(content: Any, index: Any, new: Any) -> Any:
@@ -61,8 +63,13 @@ NUMPY_FORMS: dict[str, Callable[..., Any]] = {
     "lax.integer_pow": lambda x, y: np.power(np.asarray(x, float), y)[()],
 }
 
+
 def _index_set(content: Any, index: Any, new: Any) -> Any:
     return jnp.asarray(content).at[index].set(new)
+
+
+def _index(content: Any, index: Any) -> Any:
+    return jnp.asarray(content)[index]
 
 
 def _astype(content: Any, dtype: Any) -> Any:
@@ -98,7 +105,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 
 
 # JAX forms of functions that have another name there.
-JAX_FORMS: dict[str, Callable[..., Any]] = {"index_set": _index_set, "astype": _astype}
+JAX_FORMS: dict[str, Callable[..., Any]] = {
+    "index": _index,
+    "index_set": _index_set,
+    "astype": _astype,
+}
 
 
 def resolve(root: Any, path: str) -> Callable[..., Any]:
@@ -117,8 +128,8 @@ class NumPyBackend:
     def apply(self, path: str, *args: Any, **kwargs: Any) -> Any:
         """Call the function at `path` on arrays and numbers."""
         function = OPERATORS.get(path) or NUMPY_FORMS.get(path) or resolve(np, path)
-        with np.errstate(all="ignore"):
-            return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        return result[()] if isinstance(result, np.ndarray) and result.ndim == 0 else result
 
     def select(self, condition: Any, then: Any, other: Any) -> Any:
         """`then` where the condition holds, `other` elsewhere; shapes are equal."""
@@ -165,10 +176,10 @@ class JaxBackend(NumPyBackend):
 
     @staticmethod
     def _function(path: str) -> Callable[..., Any]:
-        if path in OPERATORS:
-            return OPERATORS[path]
         if path in JAX_FORMS:
             return JAX_FORMS[path]
+        if path in OPERATORS:
+            return OPERATORS[path]
         return resolve(jax, path) if path.startswith(("nn.", "lax.")) else resolve(jnp, path)
 
 
@@ -223,5 +234,7 @@ def _prepare(value: Any) -> Any:
         if value.dtype == np.float64:
             return value.astype(np.float32)
         if value.dtype == np.int64:
-            return value.astype(np.int32 if np.abs(value).max(initial=0) <= _INT32_MAX else np.float32)
+            return value.astype(
+                np.int32 if np.abs(value).max(initial=0) <= _INT32_MAX else np.float32
+            )
     return value

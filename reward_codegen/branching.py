@@ -12,6 +12,7 @@ Python control flow.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Protocol
 
 from reward_codegen.values import Cell, Value
@@ -26,7 +27,11 @@ class Select(Protocol):
 
     def merge(self, condition: Value, then: Value, other: Value) -> Value: ...
 
+    def merge_contents(self, cell: Cell, condition: Value, then: Value, other: Value) -> Value: ...
+
     def both(self, left: Value, right: Value) -> Value: ...
+
+    def either(self, left: Value, right: Value) -> Value: ...
 
     def negate(self, condition: Value) -> Value: ...
 
@@ -59,6 +64,8 @@ class Region:
     journal: int
     path: int
     exits: list[tuple[str, Outcome]] = field(default_factory=list)
+    left: Value | None = None  # whether a lane has left by one of the first `counted` exits
+    counted: int = 0
 
 
 class Branching:
@@ -70,6 +77,7 @@ class Branching:
         self._journals: list[Journal] = []
         self._regions: list[Region] = []
         self._path: list[tuple[Value, bool]] = []
+        self.partings = 0  # exits so far that only some lanes took
 
     # Cells ----------------------------------------------------------------------------------
 
@@ -161,8 +169,9 @@ class Branching:
         for outcome in reversed(outcomes[:-1]):
             value = self._select.merge(outcome.condition, outcome.value, value)
             for cell in cells:
-                contents[cell] = self._select.merge(
-                    outcome.condition, outcome.changes.get(cell, cell.content), contents[cell]
+                changed = outcome.changes.get(cell, cell.content)
+                contents[cell] = self._select.merge_contents(
+                    cell, outcome.condition, changed, contents[cell]
                 )
         self.apply(contents)
         return value
@@ -212,7 +221,8 @@ class Branching:
         Raises:
             Unwind: always.
         """
-        region = next(region for region in reversed(self._regions) if kind in region.kinds)
+        place = max(i for i, region in enumerate(self._regions) if kind in region.kinds)
+        region = self._regions[place]
         start = self._journals[region.journal].start
         changed = dict.fromkeys(
             cell
@@ -224,9 +234,36 @@ class Branching:
         for taken, polarity in self._path[region.path :]:
             reached = taken if polarity else self._select.negate(taken)
             condition = reached if condition is None else self._select.both(condition, reached)
+        # Lanes that have left a region further in, to go on behind it, are not here any more.
+        for inner in self._regions[place + 1 :]:
+            left = self._left(inner)
+            if left is not None:
+                here = self._select.negate(left)
+                condition = here if condition is None else self._select.both(condition, here)
+        self.partings += condition is not None
         changes = {cell: cell.content for cell in changed}
         region.exits.append((kind, Outcome(condition, value, changes)))
         raise Unwind
+
+    def _left(self, region: Region) -> Value | None:
+        """Whether a lane has left by an exit of this region; None if it has none."""
+        for _, outcome in region.exits[region.counted :]:
+            region.left = (
+                outcome.condition
+                if region.left is None
+                else self._select.either(region.left, outcome.condition)
+            )
+        region.counted = len(region.exits)
+        return region.left
+
+    def present(self) -> Value | None:
+        """Whether a lane is really here; None if all are."""
+        conditions = [
+            taken if polarity else self._select.negate(taken) for taken, polarity in self._path
+        ]
+        lefts = [left for left in map(self._left, self._regions) if left is not None]
+        conditions += [self._select.negate(left) for left in lefts]
+        return reduce(self._select.both, conditions) if conditions else None
 
     def settle(self, exits: list[tuple[str, Outcome]], end: Outcome | None) -> Value:
         """Join caught exits with the ordinary end and go on from there.
@@ -244,4 +281,3 @@ class Branching:
                 outcomes = outcomes[: index + 1]
                 break
         return self.join(outcomes)
-

@@ -9,6 +9,7 @@ MAX_NESTING = 60  # of blocks, brackets and expressions; long sums do not count 
 MAX_CALL_DEPTH = 24
 MAX_STEPS = 250_000  # evaluated syntax nodes, over the module and one call
 MAX_OPERATIONS = 6_000  # operations emitted into the traced program
+MAX_WORK = 20_000_000  # array entries computed, and items copied, while the program is evaluated
 MAX_ELEMENTS = 100_000  # of one array, list, string or range
 MAX_INTEGER_BITS = 1_024
 UNROLLED_ITERATIONS = 12  # of a loop whose condition depends on the state, before it is rolled up
@@ -19,8 +20,13 @@ class Budget:
     """Counts what one evaluation has spent."""
 
     def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Count from nothing: a new call begins."""
         self.steps = 0
         self.operations = 0
+        self.work_done = 0
 
     def step(self) -> None:
         """One syntax node evaluated."""
@@ -38,6 +44,15 @@ class Budget:
             raise BudgetExceeded(
                 f"the program unrolls to more than {MAX_OPERATIONS:,} array operations; "
                 "use array operations instead of loops over single entries"
+            )
+
+    def work(self, amount: int) -> None:
+        """So many array entries are about to be computed, or items to be copied."""
+        self.work_done += amount
+        if self.work_done > MAX_WORK:
+            raise BudgetExceeded(
+                "the program computes or copies too many entries; use smaller arrays and lists, "
+                "or fewer loops over them"
             )
 
     @staticmethod

@@ -32,7 +32,7 @@ class NameNotAdmitted(RewardCodeError):
 
 
 class ShapeError(RewardCodeError):
-    """A value of the wrong shape, size or kind: an index out of range, a result that is no scalar."""
+    """A value of the wrong shape or kind: an index out of range, a result that is no number."""
 
 
 class BudgetExceeded(RewardCodeError):

@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from reward_codegen.budget import MAX_REPLY_CHARACTERS
+from reward_codegen.budget import MAX_REPLY_CHARACTERS, MAX_SOURCE_CHARACTERS
 from reward_codegen.errors import ExtractionError, shorten
 
 REQUIRED = ("is_recovered", "calculate_reward")
@@ -97,6 +97,8 @@ def _normalise(text: str) -> str:
 
 
 def _parse(source: str) -> ast.Module | None:
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        return None
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -203,9 +205,9 @@ def _needs(source: str) -> set[str]:
 
 def _choose(blocks: list[str]) -> tuple[str, tuple[str, ...]]:
     """The last block that defines both functions, with the earlier blocks it needs names from."""
-    provided = [_defines(block) for block in blocks]
     if len(blocks) == 1:
         return blocks[0], ()
+    provided = [_defines(block) for block in blocks]
     wanted = set(REQUIRED)
     chosen: set[int] = set()
     whole = [index for index, names in enumerate(provided) if wanted <= names]
@@ -248,5 +250,5 @@ def _bare_code(text: str) -> str | None:
             source = "\n".join(lines[start:end]) + "\n"
             if _parse(source) is not None and _defines(source) & set(REQUIRED):
                 return source
-    first = next((start for start in starts if lines[start].startswith(("def", "import", "from"))))
+    first = next(start for start in starts if lines[start].startswith(("def", "import", "from")))
     return "\n".join(lines[first:]) + "\n"

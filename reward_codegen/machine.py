@@ -1,5 +1,6 @@
 """What the operators of Python mean on the values of a program."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -7,9 +8,20 @@ import numpy as np
 
 from reward_codegen.backend import NumPyBackend
 from reward_codegen.branching import Branching
-from reward_codegen.budget import Budget
-from reward_codegen.errors import NameNotAdmitted, ShapeError, SyntaxNotAdmitted, VerificationError
-from reward_codegen.tables import EXCEPTIONS
+from reward_codegen.budget import (
+    MAX_ELEMENTS,
+    MAX_LOOP_ITERATIONS,
+    UNROLLED_ITERATIONS,
+    Budget,
+)
+from reward_codegen.errors import (
+    BudgetExceeded,
+    NameNotAdmitted,
+    ShapeError,
+    SyntaxNotAdmitted,
+    VerificationError,
+)
+from reward_codegen.tables import ENTRYWISE
 from reward_codegen.values import (
     UNDEFINED,
     Array,
@@ -20,6 +32,7 @@ from reward_codegen.values import (
     ExceptionValue,
     ListValue,
     Masked,
+    Maybe,
     Record,
     RecordType,
     SetValue,
@@ -32,7 +45,7 @@ from reward_codegen.values import (
 )
 
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_SMALL = 256  # entries of an array whose cost is not counted
 _ARITHMETIC_NAMES = {"**": "power", "%": "remainder", "//": "floor_divide"}
 
 
@@ -60,11 +73,13 @@ class Machine:
         self.in_place = in_place  # NumPy's `a += b`; JAX's arrays are bound anew
         self.module_end = 0  # cells born before belong to the module and stay as they are
         self.notes: list[str] = []
+        self.failure = ""  # why the present call has failed
+        self.endless_loop: int | None = None  # the line of a loop that did not end
         self.invoke: Callable[[Value, tuple[Value, ...], dict[str, Value]], Value]
 
     # Making values ----------------------------------------------------------------------------
 
-    def cell(self, content: Value = UNDEFINED) -> Cell:
+    def new_cell(self, content: Value = UNDEFINED) -> Cell:
         return Cell(content, self.branching.birth())
 
     def make_list(self, items: Iterable[Value]) -> ListValue:
@@ -77,7 +92,7 @@ class Machine:
         return DictValue(content, self.branching.birth())
 
     def make_set(self, items: Iterable[Value]) -> SetValue:
-        return SetValue(frozenset(items), self.branching.birth())
+        return SetValue(frozenset(self.key(item) for item in items), self.branching.birth())
 
     def make_record(self, type_: RecordType, fields: tuple[Value, ...]) -> Record:
         return Record(type_, fields, self.branching.birth())
@@ -95,6 +110,7 @@ class Machine:
 
     def array(self, value: Value) -> Any:
         """The content of a value as an array or number, for an array function."""
+        self.budget.step()
         if isinstance(value, Choice):
             value = self.decide(value)
         if is_number(value):
@@ -123,15 +139,21 @@ class Machine:
 
     def apply(self, path: str, *args: Any, **kwargs: Any) -> Value:
         """Call a backend function on contents; the result is a value."""
-        self._limit_broadcast(args)
+        self._limit(path, args)
         return self.wrap(self.backend.apply(path, *args, **kwargs))
 
-    def _limit_broadcast(self, args: tuple[Any, ...]) -> None:
-        """Refuse a result that would be too large, before it is made."""
-        shapes = [np.shape(a) for a in args if isinstance(a, np.ndarray) or is_traced(a)]
-        sizes = [int(np.prod(shape)) for shape in shapes]
-        if len(sizes) > 1 and int(np.prod(sizes)) > 4_000_000:
-            self.budget.elements(int(np.prod(np.broadcast_shapes(*shapes))))
+    def _limit(self, path: str, args: tuple[Any, ...]) -> None:
+        """Refuse what would cost too much, before it is computed."""
+        sizes = [a.size for a in args if isinstance(a, np.ndarray) or is_traced(a)]
+        if not sizes or max(sizes) < _SMALL:
+            return
+        largest = max(sizes)
+        self.budget.work(largest**2 if path.startswith("linalg.") else largest)
+        if math.prod(sizes) > MAX_ELEMENTS:
+            shapes = [a.shape for a in args if isinstance(a, np.ndarray) or is_traced(a)]
+            if path not in ENTRYWISE:
+                self.budget.elements(math.prod(sizes), "a product of arrays")
+            self.budget.elements(math.prod(np.broadcast_shapes(*shapes)))
 
     # Choices ----------------------------------------------------------------------------------
 
@@ -160,18 +182,66 @@ class Machine:
 
     def content(self, cell: Cell) -> Any:
         """The decided content of a list, dict, set or record."""
-        return self.decide(cell.content)
+        content = self.decide(cell.content)
+        if isinstance(content, tuple) and any(isinstance(item, Maybe) for item in content):
+            return tuple(
+                item.value if isinstance(item, Maybe) else item
+                for item in content
+                if not isinstance(item, Maybe) or self._is_there(item)
+            )
+        return content
+
+    def _is_there(self, item: Maybe) -> bool:
+        known = self.branching.known(item.condition)
+        if known is None:
+            raise Undecided(item.condition)
+        return known
+
+    def entries(self, value: Value) -> tuple[tuple[Value, Value], ...]:
+        """The items that a loop visits, each with the condition that it is there (None: always)."""
+        value = self.decide(value)
+        if isinstance(value, Masked) and value.content.ndim == 1:
+            mask, content = self.wrap(value.mask), self.wrap(value.content)
+            return tuple(zip(self.items(mask), self.items(content), strict=True))
+        if isinstance(value, ListValue):
+            self.budget.work(len(self.decide(value.content)))
+            return tuple(
+                (item.condition, item.value) if isinstance(item, Maybe) else (None, item)
+                for item in self.decide(value.content)
+            )
+        return tuple((None, item) for item in self.items(value))
+
+    def append(self, target: ListValue, value: Value) -> None:
+        """Add an item to the end of a list."""
+        content = self.decide(target.content)
+        self.budget.elements(len(content) + 1, "a list")
+        self.write(target, (*content, value))
+
+    def selection(self, value: Value) -> Value:
+        """A list of numbers some of which may not be there, as a selection by a mask."""
+        value = self.decide(value)
+        if not isinstance(value, ListValue):
+            return value
+        entries = self.entries(value)
+        if all(condition is None for condition, _ in entries):
+            return value
+        present = [True if condition is None else condition for condition, _ in entries]
+        return Masked(self._stack([self.array(item) for _, item in entries]), self._stack(present))
 
     # Merging (the branching's Select) -----------------------------------------------------------
 
     def both(self, left: Value, right: Value) -> Value:
         return self.backend.apply("logical_and", left, right)
 
+    def either(self, left: Value, right: Value) -> Value:
+        return self.backend.apply("logical_or", left, right)
+
     def negate(self, condition: Value) -> Value:
         return self.backend.apply("logical_not", condition)
 
     def merge(self, condition: Value, then: Value, other: Value) -> Value:
         """`then` in lanes where the condition holds, `other` elsewhere."""
+        self.budget.step()
         if then is other or other is UNDEFINED:
             return then
         if then is UNDEFINED:  # lanes that use it would raise NameError
@@ -180,7 +250,7 @@ class Machine:
             return self._merge_numbers(condition, then, other)
         if isinstance(then, Array) and isinstance(other, Array) and then.shape == other.shape:
             return self.wrap(self.backend.select(condition, then.read(), other.read()))
-        if isinstance(then, np.ndarray) or is_traced(then):  # the contents of one array cell
+        if _is_content(then) and _is_content(other):
             if np.shape(then) == np.shape(other):
                 return self.backend.select(condition, then, other)
         elif type(then) is type(other):
@@ -189,20 +259,41 @@ class Machine:
                 return merged
         return Choice(condition, then, other)
 
+    def merge_contents(self, cell: Cell, condition: Value, then: Value, other: Value) -> Value:
+        """Merge what two arms have left in a cell."""
+        lists = isinstance(cell, ListValue) and isinstance(then, tuple) and isinstance(other, tuple)
+        if not lists or len(then) == len(other):
+            return self.merge(condition, then, other)
+        # One arm has added items: the list ends with items that may not be there.
+        common = min(len(then), len(other))
+        longer, there = (
+            (then, condition) if len(then) > len(other) else (other, self.negate(condition))
+        )
+        shared = self.merge(condition, then[:common], other[:common])
+        added = tuple(
+            Maybe(self.both(there, item.condition), item.value)
+            if isinstance(item, Maybe)
+            else Maybe(there, item)
+            for item in longer[common:]
+        )
+        return (*shared, *added)
+
     def _merge_numbers(self, condition: Value, then: Value, other: Value) -> Value:
         if not is_traced(then) and not is_traced(other):
             same_kind = isinstance(then, bool | np.bool_) == isinstance(other, bool | np.bool_)
             if same_kind and (then == other or (then != then and other != other)):
                 return then
         if _is_bool(then) and _is_bool(other):
+            if not is_traced(then) and not is_traced(other):
+                return condition if then else self.negate(condition)
             if then is condition or (not is_traced(then) and then):
-                return self.backend.apply("logical_or", condition, other)
+                return self.either(condition, other)
             if other is condition or (not is_traced(other) and not other):
-                return self.backend.apply("logical_and", condition, then)
+                return self.both(condition, then)
             if not is_traced(then):
                 return self.both(self.negate(condition), other)
             if not is_traced(other):
-                return self.backend.apply("logical_or", self.negate(condition), then)
+                return self.either(self.negate(condition), then)
         return self.backend.select(condition, then, other)
 
     def _merge_containers(self, condition: Value, then: Value, other: Value) -> Value | None:
@@ -219,6 +310,9 @@ class Machine:
         elif isinstance(then, ListValue | DictValue):
             merged = self.merge(condition, then.content, other.content)
             return type(then)(merged, self.branching.birth())
+        elif isinstance(then, Maybe):
+            present = self.merge(condition, then.condition, other.condition)
+            return Maybe(present, self.merge(condition, then.value, other.value))
         elif isinstance(then, Masked):
             if np.shape(then.content) == np.shape(other.content):
                 return Masked(
@@ -245,7 +339,10 @@ class Machine:
             value = value[()] if isinstance(value, np.ndarray) else value
         if is_traced(value):
             return value if value.dtype == bool else self.backend.apply("!=", value, 0)
-        if isinstance(value, ListValue | DictValue | SetValue):
+        if isinstance(value, ListValue):
+            entries = self.entries(value)
+            return self.any_of(True if there is None else there for there, _ in entries)
+        if isinstance(value, DictValue | SetValue):
             return bool(self.content(value))
         if isinstance(value, Record):
             return not value.type.is_tuple or bool(value.type.fields)
@@ -254,6 +351,26 @@ class Machine:
         if isinstance(value, Masked):
             self.array(value)
         return True
+
+    def any_of(self, truths: Iterable[Value]) -> Value:
+        """Whether one of several truths holds."""
+        result: Value = False
+        for truth in truths:
+            if is_traced(truth):
+                result = self.merge(truth, True, result)
+            elif truth:
+                return True
+        return result
+
+    def all_of(self, truths: Iterable[Value]) -> Value:
+        """Whether all of several truths hold."""
+        result: Value = True
+        for truth in truths:
+            if is_traced(truth):
+                result = self.merge(truth, result, False)
+            elif not truth:
+                return False
+        return result
 
     def not_(self, value: Value) -> Value:
         truth = self.truth(value)
@@ -272,6 +389,7 @@ class Machine:
 
     def binary(self, operator: str, left: Value, right: Value) -> Value:
         """An arithmetic, bitwise or comparison operator."""
+        self.budget.step()
         left, right = self.decide(left), self.decide(right)
         if is_number(left) and is_number(right):
             if not is_traced(left) and not is_traced(right):
@@ -354,9 +472,7 @@ class Machine:
             return self.make_set(self.backend.apply(operator, left.content, right.content))
         if isinstance(left, DictValue) and isinstance(right, DictValue) and operator == "|":
             return self.make_dict(self.content(left) | self.content(right))
-        raise TypeError(
-            f"`{operator}` is not defined between {kind_of(left)} and {kind_of(right)}"
-        )
+        raise TypeError(f"`{operator}` is not defined between {kind_of(left)} and {kind_of(right)}")
 
     def _compare_others(self, operator: str, left: Value, right: Value) -> Value:
         if operator == "!=":
@@ -366,21 +482,14 @@ class Machine:
                 first, second = self.items(left), self.items(right)
                 if len(first) != len(second):
                     return False
-                result: Value = True
-                for a, b in zip(first, second, strict=True):
-                    equal = self.truth(self.binary("==", a, b))
-                    result = self.merge(equal, result, False) if is_traced(equal) else (
-                        result if equal else False
-                    )
-                return result
+                pairs = zip(first, second, strict=True)
+                return self.all_of([self.truth(self.binary("==", a, b)) for a, b in pairs])
             if isinstance(left, Cell) or isinstance(right, Cell):
                 return left is right
             return bool(left == right) if not is_traced(left) and not is_traced(right) else False
         if isinstance(left, str) and isinstance(right, str):
             return bool(self.backend.apply(operator, left, right))
-        raise TypeError(
-            f"`{operator}` is not defined between {kind_of(left)} and {kind_of(right)}"
-        )
+        raise TypeError(f"`{operator}` is not defined between {kind_of(left)} and {kind_of(right)}")
 
     def contains(self, item: Value, container: Value) -> Value:
         """`item in container`."""
@@ -389,14 +498,8 @@ class Machine:
             return isinstance(item, str) and item in container
         if isinstance(container, DictValue | SetValue):
             return self.key(item) in self.content(container)
-        result: Value = False
-        for entry in self.items(container):
-            equal = self.truth(self.binary("==", item, entry))
-            if is_traced(equal):
-                result = self.merge(equal, True, result)
-            elif equal:
-                return True
-        return result
+        entries = self.items(container)
+        return self.any_of([self.truth(self.binary("==", item, entry)) for entry in entries])
 
     def is_(self, left: Value, right: Value) -> Value:
         """`left is right`."""
@@ -407,6 +510,7 @@ class Machine:
 
     def key(self, value: Value) -> Any:
         """A value as the key of a dict or the member of a set."""
+        self.budget.step()
         value = self.decide(value)
         if isinstance(value, np.generic):
             value = value.item()
@@ -436,16 +540,16 @@ class Machine:
     def items(self, value: Value) -> tuple[Value, ...]:
         """The items that a loop over a value visits."""
         value = self.decide(value)
-        if isinstance(value, tuple | str):
-            return tuple(value)
-        if isinstance(value, range):
-            self.budget.elements(len(value), "a range")
+        if isinstance(value, tuple | str | range):
+            self.budget.elements(len(value), "a sequence")
+            self.budget.work(len(value))
             return tuple(value)
         if isinstance(value, ListValue | SetValue | DictValue):
             content = self.content(value)
-            return tuple(sorted(content, key=repr)) if isinstance(value, SetValue) else tuple(
-                content
-            )
+            self.budget.work(len(content))
+            if isinstance(value, SetValue):
+                return tuple(sorted(content, key=repr))
+            return tuple(content)
         if isinstance(value, Record) and value.type.is_tuple:
             return tuple(self.content(value))
         if isinstance(value, Array):
@@ -490,6 +594,8 @@ class Machine:
                 "a function may not change a module-level value, because a reward must depend on "
                 "its arguments only; make a copy, or return the new value"
             )
+        if isinstance(content, tuple | dict | frozenset):
+            self.budget.work(len(content))
         self.branching.write(cell, content)
 
     # Exceptions -------------------------------------------------------------------------------
@@ -508,6 +614,7 @@ class Machine:
         if self.branching.catches(kind):
             self.branching.exit(kind, ExceptionValue(ExceptionType(name), message))
         if not self.strict or (explicit and self.branching.forked):
+            self.failure = f"{name}: {message}"
             self.branching.exit("failed")
         if explicit:
             raise VerificationError(f"the program always raises {name}: {message or 'no message'}")
@@ -526,10 +633,21 @@ class Machine:
         elif condition:
             failing()
 
+    def end_endless_loop(self, line: int) -> None:
+        """A loop has reached its bound."""
+        if self.strict:
+            raise BudgetExceeded(
+                "this loop takes more than "
+                f"{UNROLLED_ITERATIONS + MAX_LOOP_ITERATIONS:,} iterations"
+            )
+        self.endless_loop = line
+        self.failure = "a loop did not end"
+        self.branching.exit("failed")
 
-def exception_matches(name: str, caught: str) -> bool:
-    """Whether `except caught` catches an exception of class `name`."""
-    return name == caught or caught in EXCEPTIONS.get(name, ())
+
+def _is_content(value: Value) -> bool:
+    """Whether a value is what an array's cell holds."""
+    return isinstance(value, np.ndarray) or is_traced(value)
 
 
 def _is_bool(value: Value) -> bool:

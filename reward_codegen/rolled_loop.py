@@ -7,6 +7,7 @@ on beyond the bound fail.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -41,9 +42,7 @@ class _Exits:
     values: list[Value]
 
 
-def rolled_loop(
-    machine: Machine, condition: Callable[[], Value], body: Callable[[], None]
-) -> None:
+def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable[[], None]) -> None:
     """Run `body` as long as `condition` holds, in each lane for itself.
 
     Raises:
@@ -90,9 +89,12 @@ def rolled_loop(
         def trial(leaves: list[list[Any]], changed: dict[Cell, Value] = changed) -> Any:
             goes_on, flags, values, changes = iteration(leaves)
             changed.update(changes)
-            return goes_on, flags, values, [
-                [_as_array(part) for part in _leaves(content)] for content in changes.values()
-            ]
+            return (
+                goes_on,
+                flags,
+                values,
+                [[_as_array(part) for part in _leaves(content)] for content in changes.values()],
+            )
 
         _, flag_types, value_types, content_types = jax.eval_shape(trial, carry.types)
         _widen(carry, changed, content_types)
@@ -113,15 +115,15 @@ def rolled_loop(
         ]
         return count + 1, goes_on, flags, values, contents
 
+    first = _as_array(machine.truth(condition()))
+    present = branching.present()
     start = (
         jnp.int32(0),
-        jnp.asarray(True),
+        first if present is None else first & present,
         [jnp.zeros(t.shape, t.dtype) for t in flag_types],
         [[jnp.zeros(t.shape, t.dtype) for t in types] for types in value_types],
         [_start(cell, types) for cell, types in zip(carry.cells, carry.types, strict=True)],
     )
-    first = _as_array(machine.truth(condition()))
-    start = (start[0], first, *start[2:])
     _, unfinished, flags, values, contents = lax.while_loop(
         lambda state: state[1] & (state[0] < MAX_LOOP_ITERATIONS), step, start
     )
@@ -130,9 +132,7 @@ def rolled_loop(
     branching.fork(unfinished, lambda: branching.exit("failed"), lambda: None)
     for flag, kind, template, parts in zip(flags, exits.kinds, exits.values, values, strict=True):
         value = _rebuild(machine, template, list(parts))
-        branching.fork(
-            flag, lambda kind=kind, value=value: branching.exit(kind, value), lambda: None
-        )
+        branching.fork(flag, partial(branching.exit, kind, value), lambda: None)
 
 
 def _exclusive(outcomes: list[Outcome], exhaustive: bool) -> list[Any]:

@@ -39,7 +39,6 @@ _REASONS: dict[type[ast.AST], str] = {
     ast.Global: "global variables may not change, because a reward must depend on its arguments "
     "only; pass values as arguments",
 }
-_IGNORED_CLASS_BASES = ("NamedTuple", "object")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ def parse(source: str) -> Program:
 
 
 def bound_names(node: ast.AST) -> frozenset[str]:
-    """The names that a function, lambda or comprehension generator makes local."""
+    """The names that a module, function, lambda or comprehension generator makes its own."""
     names: set[str] = set()
     free: set[str] = set()
     pending: list[ast.AST] = []
@@ -92,6 +91,8 @@ def bound_names(node: ast.AST) -> frozenset[str]:
         pending.extend(node.body if isinstance(node, ast.FunctionDef) else [node.body])
     elif isinstance(node, ast.comprehension):
         pending.append(node.target)
+    elif isinstance(node, ast.Module):
+        pending.extend(node.body)
     while pending:
         part = pending.pop()
         if isinstance(part, ast.FunctionDef | ast.ClassDef):
@@ -270,17 +271,17 @@ def _check_annotation(source: str, annotation: ast.expr) -> None:
 
 
 def _check_class(source: str, node: ast.ClassDef) -> None:
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+    if any(method.name in ("is_recovered", "calculate_reward") for method in methods):
+        _refuse(
+            source,
+            node,
+            "define is_recovered(state) and calculate_reward(state, action) as functions outside "
+            "of any class",
+        )
+    if methods:
+        _refuse(source, methods[0], "classes with methods are not admitted; write functions")
     for statement in node.body:
-        if isinstance(statement, ast.FunctionDef):
-            required = ("is_recovered", "calculate_reward")
-            _refuse(
-                source,
-                statement,
-                f"`{statement.name}` is a method; define is_recovered(state) and "
-                "calculate_reward(state, action) as functions outside of any class"
-                if statement.name in required
-                else "classes with methods are not admitted; write functions",
-            )
         if not isinstance(statement, ast.AnnAssign | ast.Assign | ast.Pass) and not (
             isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
         ):

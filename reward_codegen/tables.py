@@ -6,6 +6,12 @@ import numpy as np
 
 from reward_codegen.values import DType, Value
 
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text: a readable way to write a long list of names."""
+    return tuple(text.split())
+
+
 # numpy and jax.numpy -------------------------------------------------------------------------
 
 _ONE_ARRAY = """
@@ -52,7 +58,6 @@ FORMER_NAMES: Final = {
     "sometrue": "any",
     "in1d": "isin",
     "row_stack": "vstack",
-    "math": "math",
 }
 
 
@@ -65,24 +70,42 @@ def _counts() -> dict[str, int]:
 ARRAY_ARGUMENTS: Final = _counts()
 SEQUENCE_FUNCTIONS: Final = frozenset(_SEQUENCE_OF_ARRAYS.split())
 
+# Functions and operators that compute each entry from the entries at the same place.
+ENTRYWISE: Final = frozenset(
+    words(
+        """
+        + - * / // % ** & | ^ << >> == != < <= > >= neg pos invert abs
+        absolute fabs sqrt cbrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos
+        arctan sinh cosh tanh sign floor ceil negative isnan isinf isfinite maximum minimum power
+        add subtract multiply divide deg2rad rad2deg arctan2 where clip logical_and logical_or
+        greater greater_equal less less_equal equal not_equal
+        """
+    )
+)
+
 # Keyword arguments that a library function may be called with.
 KEYWORDS: Final = frozenset(
-    """
-    a a_max a_min alpha arr array arrays atol axes axis axis1 axis2 assume_unique bias bins condlist
-    copy constant_values choicelist ddof decimals default dtype endpoint equal_nan fill_value
-    indexing initial invert k keepdims kth left M m max min mode n N nan ndmin ndim negative_slope
-    neginf num offset ord p pad_width period posinf prepend q reps repeats right rtol shape
-    shift side start step stop tol trim v weights where x x1 x2 xi xp fp y precision b base
-    """.split()
+    words(
+        """
+a a_max a_min alpha arr array arrays atol axes axis axis1 axis2 assume_unique bias bins
+condlist copy constant_values choicelist ddof decimals default dtype endpoint equal_nan
+fill_value indexing initial invert k keepdims kth left M m max min mode n N nan ndmin ndim
+negative_slope neginf num offset ord p pad_width period posinf prepend q reps repeats right
+rtol shape shift side start step stop tol trim v weights where x x1 x2 xi xp fp y precision
+b base
+"""
+    )
 )
 
 # jax.nn and jax.lax ----------------------------------------------------------------------------
 
 NN_FUNCTIONS: Final = frozenset(
-    """
-    relu relu6 sigmoid hard_sigmoid hard_tanh softplus log_sigmoid soft_sign silu swish elu
-    leaky_relu softmax logsumexp tanh
-    """.split()
+    words(
+        """
+relu relu6 sigmoid hard_sigmoid hard_tanh softplus log_sigmoid soft_sign silu swish elu
+leaky_relu softmax logsumexp tanh
+"""
+    )
 )
 NN_SYNONYMS: Final = {"swish": "nn.silu", "tanh": "tanh"}
 
@@ -107,9 +130,9 @@ LAX_FUNCTIONS: Final = {
 
 # A function of `math` and the function above that it is.
 MATH_FUNCTIONS: Final = {
-    **{name: name for name in "sqrt cbrt exp exp2 expm1 log2 log10 log1p sin cos tan".split()},
-    **{name: name for name in "sinh cosh tanh floor ceil trunc fabs degrees radians".split()},
-    **{name: name for name in "isnan isinf isfinite copysign fmod nextafter".split()},
+    **{name: name for name in words("sqrt cbrt exp exp2 expm1 log2 log10 log1p sin cos tan")},
+    **{name: name for name in words("sinh cosh tanh floor ceil trunc fabs degrees radians")},
+    **{name: name for name in words("isnan isinf isfinite copysign fmod nextafter")},
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
     "acosh": "arccosh", "atanh": "arctanh", "pow": "power", "erf": "lax.erf",
 }  # fmt: skip
@@ -144,7 +167,7 @@ DTYPES: Final[dict[str, DType]] = {
     "double": DType("float64", "f"), "single": DType("float32", "f", 32),
     "float_": DType("float64", "f"), "int_": DType("int64", "i"), "bool_": DType("bool", "b", 8),
     "bool": DType("bool", "b", 8), "float": DType("float64", "f"), "int": DType("int64", "i"),
-    "bool8": DType("bool", "b", 8), "intp": DType("int64", "i"), "longdouble": DType("float64", "f"),
+    "bool8": DType("bool", "b", 8), "intp": DType("int64", "i"),
 }  # fmt: skip
 
 EXCEPTIONS: Final[dict[str, tuple[str, ...]]] = {

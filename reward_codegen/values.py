@@ -72,7 +72,7 @@ class View(Array):
 
 
 class ListValue(Cell):
-    """A list; the content is a tuple of values."""
+    """A list; the content is a tuple of values, some of them perhaps `Maybe` there."""
 
     __slots__ = ()
 
@@ -96,6 +96,14 @@ class Choice:
     condition: Value
     then: Value
     other: Value
+
+
+@dataclass(frozen=True, eq=False)
+class Maybe:
+    """An item that is in a list only where a traced condition holds."""
+
+    condition: Value
+    value: Value
 
 
 @dataclass(frozen=True, eq=False)

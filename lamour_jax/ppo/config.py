@@ -16,12 +16,18 @@ class PPOConfig:
         minibatch_size: transitions in one gradient step; divides num_envs x unroll_length.
         learning_rate: Adam's step size at the start.
         final_learning_rate: its share that is left at the end of the linear decay.
-        target_kl: the learning rate is scaled so that the mean KL divergence of an iteration's
-            updates stays near this.
+        target_kl: the policy's learning rate is scaled so that the mean KL divergence of an
+            iteration's updates stays near this; the critic's is not.
         discount: per control step.
         gae_lambda: mixing of generalised advantage estimation (arXiv 1506.02438).
         clip: how far the probability ratio may move.
+        acting_weight: weight of the policy's loss where the robot is not exploring. The narrow
+            noise there makes gradients and KL divergence 10 to 100 times those of exploring
+            states, which would otherwise hardly be learned from.
         entropy_coef: weight of the action distribution's entropy.
+        bound_coef: weight of the squared excess of mean actions over -1..1 where the robot is
+            exploring. Far out of distribution the original policy's means lie at up to 5, where
+            noise no longer reaches the motors.
         max_grad_norm: gradients are scaled down to this global norm.
         critic_warmup: share of training in which only the critic learns.
         hidden_sizes: units of the hidden layers of both networks.
@@ -47,7 +53,9 @@ class PPOConfig:
     discount: float = 0.99
     gae_lambda: float = 0.95
     clip: float = 0.2
+    acting_weight: float = 1.0
     entropy_coef: float = 0.0
+    bound_coef: float = 1.0
     max_grad_norm: float = 0.5
     critic_warmup: float = 0.0
     hidden_sizes: tuple[int, ...] = (64, 64)
@@ -55,7 +63,7 @@ class PPOConfig:
     std: float = 0.6
     min_std: float = 0.15
     max_std: tuple[float, float] = (1.0, 0.2)
-    settled_std: float = 0.1
+    settled_std: float = 0.05
     explore_std: tuple[float, float] = (1.0, 0.3)
     explore_correlation: float = 0.0
     observation_std_floor: float = 0.25

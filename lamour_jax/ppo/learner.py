@@ -73,12 +73,17 @@ class Learner:
 
     def init(self, seed: int) -> TrainState:
         """Returns the state before the first iteration; the same seed gives the same bits."""
-        agent_key, env_key, key = jax.random.split(jax.random.key(seed), 3)
+        agent_key, env_key, clock_key, key = jax.random.split(jax.random.key(seed), 4)
         agent = self.network.init(agent_key, self._config.std)
         if self._initial is not None:
             agent = self._initial
         env_state = jax.jit(jax.vmap(self._env.reset))(
             jax.random.split(env_key, self._config.num_envs)
+        )
+        # Time limits would otherwise end all episodes at once, again and again, and an iteration
+        # would see either only starts or none.
+        env_state.info["steps"] = jax.random.randint(
+            clock_key, (self._config.num_envs,), 0, self._env.time_limit
         )
         state = TrainState(
             agent=agent,
@@ -139,7 +144,7 @@ class Learner:
         )
         agent, batch = self._prepare(state.agent, rollout, acting.env_state.obs)
         decay = 1.0 - (1.0 - config.final_learning_rate) * progress
-        learning_rate = config.learning_rate * decay * state.learning_rate_scale
+        learning_rate = config.learning_rate * decay
         optimizer = state.optimizer
         optimizer.hyperparams["learning_rate"] = learning_rate
         policy_weight = (progress >= config.critic_warmup).astype(jnp.float32)
@@ -156,6 +161,11 @@ class Learner:
                 params, network, minibatch, bounds, config, policy_weight
             )
             updates, optimizer = self._optimizer.update(gradients, optimizer, params)
+            scale = state.learning_rate_scale
+            updates = updates.replace(
+                policy=jax.tree.map(lambda update: scale * update, updates.policy),
+                log_std=scale * updates.log_std,
+            )
             return (optax.apply_updates(params, updates), optimizer), metrics
 
         (params, optimizer), losses = jax.lax.scan(
@@ -173,6 +183,7 @@ class Learner:
             **{f"training/{name}": value.mean() for name, value in losses.items()},
             **acting.totals.metrics(),
             "training/learning_rate": learning_rate,
+            "training/policy_learning_rate": learning_rate * state.learning_rate_scale,
             "training/explore_std": bounds.low[1],
             "training/std": network.std(params, jnp.bool_(False), bounds).mean(),
             "reward/mean": rollout.reward.mean(),
@@ -181,7 +192,7 @@ class Learner:
         return next_state, metrics
 
     def _adapt(self, scale: jax.Array, kl: jax.Array) -> jax.Array:
-        """Moves the learning rate's scale so that an iteration's mean KL stays near its target.
+        """Moves the policy's learning rate so that an iteration's mean KL stays near its target.
 
         As the noise's std falls, the same step in the mean is a larger step of the policy: with a
         fixed rate the clipped share rises to a half and learning stalls.
@@ -229,7 +240,7 @@ class Learner:
             noise_offset=rollout.noise_offset,
             log_prob=rollout.log_prob,
             exploring=rollout.exploring,
-            advantage=(advantages - advantages.mean()) / (advantages.std() + 1e-8),
+            advantage=normalize_within_groups(advantages, rollout.exploring),
             value_target=running_statistics.normalize(targets, value_statistics),
             consolidation=consolidation,
             original_mean=original_mean,
@@ -239,3 +250,19 @@ class Learner:
             observation_statistics=observation_statistics, value_statistics=value_statistics
         )
         return agent, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+
+def normalize_within_groups(advantages: jax.Array, group: jax.Array) -> jax.Array:
+    """Returns advantages with mean 0 and standard deviation 1 in either group, any shape.
+
+    A fall out of a running gait costs hundreds of times what a lying robot gains by moving a limb
+    the right way: normalised together, coming back would hardly be learned from.
+    """
+
+    def normalize(mask: jax.Array) -> jax.Array:
+        count = jnp.maximum(mask.sum(), 1)
+        mean = jnp.sum(advantages * mask) / count
+        variance = jnp.sum(jnp.square(advantages - mean) * mask) / count
+        return (advantages - mean) / (jnp.sqrt(variance) + 1e-8)
+
+    return jnp.where(group, normalize(group), normalize(~group))

@@ -58,19 +58,32 @@ def ppo_loss(
     log_ratio = network.log_prob(mean + batch.noise_offset, std, batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
-    surrogate = jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
-    consolidation = jnp.mean(
-        batch.consolidation * cross_entropy(batch.original_mean, batch.original_std, mean, std)
+    weight = jnp.where(batch.exploring, 1.0, config.acting_weight)
+    surrogate = jnp.mean(
+        weight * jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
     )
+    consolidation = jnp.mean(
+        weight
+        * batch.consolidation
+        * cross_entropy(batch.original_mean, batch.original_std, mean, std)
+    )
+    excess = jnp.square(jnp.maximum(jnp.abs(mean) - 1.0, 0.0)).sum(-1)
+    bound = jnp.mean(batch.exploring * excess)
     entropy = network.entropy(mean, std).mean()
     value = network.normalized_value(params, batch.obs)
     value_loss = 0.5 * jnp.mean(jnp.square(value - batch.value_target))
-    policy_loss = consolidation - surrogate - config.entropy_coef * entropy
+    policy_loss = (
+        consolidation
+        - surrogate
+        + config.bound_coef * bound
+        - config.entropy_coef * entropy
+    )
     return policy_weight * policy_loss + value_loss, {
         "policy_loss": -surrogate,
         "consolidation_loss": consolidation,
+        "bound_loss": bound,
         "value_loss": value_loss,
         "entropy": entropy,
-        "approx_kl": jnp.mean(ratio - 1.0 - log_ratio),
+        "approx_kl": jnp.sum(weight * (ratio - 1.0 - log_ratio)) / jnp.sum(weight),
         "clip_fraction": jnp.mean(jnp.abs(ratio - 1.0) > config.clip),
     }

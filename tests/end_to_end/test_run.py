@@ -1,0 +1,225 @@
+"""The command line from an untrained policy to a report, in the smallest run there is."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from lamour_jax import policies
+from lamour_jax.config import RunConfig
+from lamour_jax.train import Arguments, main, resolve
+
+BATCH, ITERATIONS, EPISODES = 256, 4, 4
+TINY = (
+    *("--num-envs", "8", "--steps", str(BATCH * ITERATIONS)),
+    *("--set", "ppo.unroll_length=32", "--set", "ppo.minibatch_size=64"),
+    *("--set", "ppo.hidden_sizes=[8]", "--set", "evaluation.during_training=2"),
+    *("--set", f"evaluation.episodes={EPISODES}"),
+    *("--set", "evaluation.episodes_during_training=2"),
+)
+RESULT_KEYS = {
+    "env",
+    "method",
+    "engine",
+    "device",
+    "seed",
+    "env_steps",
+    "wall_seconds",
+    "env_steps_per_second",
+    "episodes",
+    "recovery_rate",
+    "recovery_rate_strict",
+    "recovery_rate_stochastic",
+    "median_steps_to_recovery",
+    "ood_return",
+    "original_return_before",
+    "original_return_after",
+    "retention",
+    "reward_source",
+    "reward_sha256",
+    "versions",
+    "evaluations",
+}
+
+ALWAYS = {
+    "config.yaml",
+    "metrics.jsonl",
+    "checkpoints",
+    "policy.npz",
+    "result.json",
+    "curves.png",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its arguments and what it printed."""
+
+    folder: Path
+    arguments: list[str]
+    console: str
+
+    def result(self) -> dict[str, Any]:
+        return strict(self.folder.joinpath("result.json").read_text())
+
+
+def strict(text: str) -> Any:
+    """Reads JSON that must not contain NaN or Infinity."""
+
+    def never(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=never)
+
+
+def run(folder: Path, *options: str) -> Run:
+    arguments = [*TINY, *options, "--engine", "mujoco", "--out", str(folder)]
+    console = io.StringIO()
+    with contextlib.redirect_stdout(console):
+        assert main(arguments) == 0
+    return Run(folder, arguments, console.getvalue())
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run(tmp_path_factory.mktemp("runs") / "original", "--stage", "original", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def recovery(original: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    policy = str(original.folder / "policy.npz")
+    return run(tmp_path_factory.mktemp("runs") / "new" / "recovery", "--policy", policy)
+
+
+def expected_config(arguments: list[str]) -> RunConfig:
+    import tyro
+
+    return resolve(tyro.cli(Arguments, args=arguments))
+
+
+def as_saved(config: RunConfig) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists
+
+
+def test_original_stage_leaves_a_policy(original: Run) -> None:
+    names = {entry.name for entry in original.folder.iterdir()}
+    assert names == ALWAYS
+    header, agent = policies.load(original.folder / "policy.npz")
+    assert (header.env, header.hidden_sizes) == ("half_cheetah", (8,))
+    assert header.provenance == original.result()
+    # It was trained on: 8 environments x 32 steps x 4 iterations of observations.
+    assert float(agent.value_statistics.count) == BATCH * ITERATIONS
+    assert {"ordinary_return", "survival", "survival_sampled"} <= set(header.provenance)
+
+
+def test_run_folder_holds_everything(recovery: Run) -> None:
+    names = {entry.name for entry in recovery.folder.iterdir()}
+    rendered = {"episode.gif"} if "no rendered episode: " not in recovery.console else set()
+    assert names == ALWAYS | {"reward.py"} | rendered
+
+
+def test_result(recovery: Run) -> None:
+    result = recovery.result()
+    assert set(result) == RESULT_KEYS
+    assert result["env"] == "half_cheetah"
+    assert result["method"] == "lamour"
+    assert result["engine"] == "mujoco"
+    assert result["seed"] == 0
+    assert result["env_steps"] == BATCH * ITERATIONS
+    assert result["episodes"] == EPISODES
+    for rate in ("recovery_rate", "recovery_rate_strict", "recovery_rate_stochastic"):
+        assert result[rate] * EPISODES in range(EPISODES + 1)
+    assert result["wall_seconds"] > 0.0
+    assert result["env_steps_per_second"] > 0.0
+    assert result["retention"] == pytest.approx(
+        result["original_return_after"] / result["original_return_before"]
+    )
+    assert {"python", "jax", "mujoco"} <= set(result["versions"])
+    evaluations = result["evaluations"]
+    assert set(evaluations) >= {"ood", "ood, sampled", "ood-noisy", "ordinary"}
+    assert evaluations["ood"]["return"] == result["ood_return"]
+    assert evaluations["ordinary"]["return"] == result["original_return_after"]
+    assert all(entry["episodes"] == EPISODES for entry in evaluations.values())
+
+
+def test_config_can_be_read_again(recovery: Run) -> None:
+    saved = yaml.safe_load(recovery.folder.joinpath("config.yaml").read_text())
+    assert saved == as_saved(expected_config(recovery.arguments))
+
+
+def test_metrics(recovery: Run) -> None:
+    rows = [
+        strict(line) for line in recovery.folder.joinpath("metrics.jsonl").read_text().splitlines()
+    ]
+    assert [row["env_steps"] for row in rows] == [BATCH * (n + 1) for n in range(ITERATIONS)]
+    assert ["eval/recovery_rate" in row for row in rows] == [False, True, False, True]
+    seconds = [row["wall_seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+    for name in ("training/value_loss", "training/approx_kl", "recovery/healthy_fraction"):
+        assert all(np.isfinite(row[name]) for row in rows), name
+
+
+def test_reward_is_the_one_of_the_result(recovery: Run) -> None:
+    source = recovery.folder.joinpath("reward.py").read_bytes()
+    result = recovery.result()
+    assert hashlib.sha256(source).hexdigest() == result["reward_sha256"]
+    assert result["reward_source"] == "library/half_cheetah"
+
+
+def test_policy_has_moved_away_from_the_original(recovery: Run, original: Run) -> None:
+    header, agent = policies.load(recovery.folder / "policy.npz")
+    _, before = policies.load(original.folder / "policy.npz")
+    assert header.env == "half_cheetah"
+    kernels = [entry.params.policy["params"]["Dense_0"]["kernel"] for entry in (agent, before)]
+    assert not np.array_equal(*kernels)
+    np.testing.assert_array_equal(
+        agent.observation_statistics.mean, before.observation_statistics.mean
+    )
+
+
+def test_checkpoints(recovery: Run) -> None:
+    steps = {e.name for e in (recovery.folder / "checkpoints").iterdir() if e.name.isdigit()}
+    assert steps == {str(2 * BATCH), str(4 * BATCH)}
+
+
+def test_pictures(recovery: Run) -> None:
+    with Image.open(recovery.folder / "curves.png") as curves:
+        curves.load()
+        assert min(curves.size) > 300
+        assert len(set(curves.convert("L").tobytes())) > 10, "the picture is blank"
+    if "no rendered episode: " in recovery.console:
+        pytest.skip("rendering is not possible here, as the run said")
+    with Image.open(recovery.folder / "episode.gif") as episode:
+        assert episode.n_frames > 10
+        first = episode.convert("L").tobytes()
+        episode.seek(episode.n_frames - 1)
+        assert episode.convert("L").tobytes() != first, "nothing moves"
+
+
+def test_stages_are_announced_in_order(recovery: Run) -> None:
+    stages = ["▸ Reward", "▸ Original policy", "▸ Recovery training", "▸ Evaluation", "▸ Report"]
+    places = [recovery.console.find(stage) for stage in stages]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert f"{BATCH * ITERATIONS:,} steps" in recovery.console
+    assert f"Everything is in {recovery.folder}" in recovery.console
+
+
+def test_a_finished_run_is_never_overwritten(
+    recovery: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {entry: entry.stat().st_mtime_ns for entry in recovery.folder.rglob("*")}
+    assert main(recovery.arguments) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert {entry: entry.stat().st_mtime_ns for entry in recovery.folder.rglob("*")} == before

@@ -1,0 +1,66 @@
+"""Shared by the tests of `envs`: the robots on C MuJoCo, and states made by hand."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from envs import RecoveryEnv, State, registry
+
+ROBOTS = ("ant", "half_cheetah", "hopper", "walker2d")
+
+
+@pytest.fixture(scope="session", params=ROBOTS)
+def env(request: pytest.FixtureRequest) -> RecoveryEnv:
+    """Each robot in turn, on C MuJoCo."""
+    return registry.load(request.param, engine="mujoco")
+
+
+@pytest.fixture(scope="session")
+def state_at() -> Callable[[RecoveryEnv, np.ndarray, np.ndarray], State]:
+    """Returns a function that makes a batch of states of `qpos` `(n, nq)` and `qvel` `(n, nv)`.
+
+    They stand at the beginning of an episode, with nothing remembered by the solver.
+    """
+
+    def at(env: RecoveryEnv, key: jax.Array, qpos: jax.Array, qvel: jax.Array) -> State:
+        state = env.reset(key)
+        data = env.engine.init(qpos, qvel)
+        healthy = env.is_healthy(data)
+        return state.replace(
+            data=data,
+            obs=env.observe(data),
+            info=state.info | {"healthy": healthy, "was_healthy": healthy},
+        )
+
+    def batch(env: RecoveryEnv, qpos: np.ndarray, qvel: np.ndarray) -> State:
+        keys = jax.random.split(jax.random.key(0), len(qpos))
+        make = jax.vmap(functools.partial(at, env))
+        return make(keys, jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32))
+
+    return batch
+
+
+@pytest.fixture(scope="session")
+def random_states() -> Callable[[RecoveryEnv, int], tuple[np.ndarray, np.ndarray]]:
+    """Returns a function that draws `n` states, upright and fallen, `qpos`, `qvel` in float32."""
+
+    def draw(env: RecoveryEnv, n: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        poses = [env.starts()[name].qpos for name in ("ordinary", "ood")]
+        qpos = np.stack([poses[i % 2] for i in range(n)])
+        qpos = qpos + rng.uniform(-0.1, 0.1, qpos.shape)
+        if env.name == "ant":
+            qpos[:, 3:7] /= np.linalg.norm(qpos[:, 3:7], axis=1, keepdims=True)
+        qvel = rng.normal(scale=0.5, size=(n, env.model.nv))
+        return qpos.astype(np.float32), qvel.astype(np.float32)
+
+    return draw

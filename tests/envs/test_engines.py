@@ -1,0 +1,84 @@
+"""Choosing an engine, and the engines against each other."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+
+from envs import RecoveryEnv, physics, registry
+from envs.mjx_engine import MjxEngine
+from envs.mujoco_engine import MujocoEngine
+
+STATES = 32
+# MJX computes in float32 and stops after a few solver iterations. Most states agree to rounding;
+# a few, pressed deep into the floor or far outside a joint's limits, have not converged by then.
+MEDIAN_TOLERANCE, QUARTILE_TOLERANCE, WORST_TOLERANCE = 1e-5, 1e-3, 0.5
+
+needs_warp = pytest.mark.skipif(
+    importlib.util.find_spec("warp") is None or jax.default_backend() != "gpu",
+    reason="mjx-warp needs the package warp-lang and an NVIDIA GPU",
+)
+
+
+@pytest.mark.parametrize(("backend", "engine"), [("cpu", "mujoco"), ("gpu", "mjx"), ("tpu", "mjx")])
+def test_auto_follows_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, backend: str, engine: str
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert physics.resolve("auto") == engine
+
+
+@pytest.mark.parametrize("engine", ["mujoco", "mjx", "mjx-warp"])
+def test_a_named_engine_is_taken_at_its_word(engine: str) -> None:
+    assert physics.resolve(engine) == engine
+
+
+def test_unknown_engine_lists_the_known_ones() -> None:
+    for call in (physics.resolve, lambda name: physics.make_engine(name, None)):
+        with pytest.raises(ValueError, match="'physx'; known: auto, mujoco, mjx, mjx-warp"):
+            call("physx")
+
+
+def test_make_engine() -> None:
+    model = registry.get("hopper").make_model()
+    assert isinstance(physics.make_engine("mujoco", model), MujocoEngine)
+    engine = physics.make_engine("mjx", model)
+    assert isinstance(engine, MjxEngine)
+    assert (engine.name, engine.model) == ("mjx", model)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("warp") is not None, reason="warp-lang is installed")
+def test_missing_warp_says_what_to_install() -> None:
+    with pytest.raises(ValueError, match=r"needs warp-lang .*pip install 'lamour-jax\[warp\]'"):
+        registry.load("hopper", engine="mjx-warp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", ["mjx", pytest.param("mjx-warp", marks=needs_warp)])
+def test_one_control_step_on_two_engines(
+    env: RecoveryEnv,
+    other: str,
+    random_states: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> None:
+    qpos, qvel = random_states(env, STATES)
+    ctrl = np.random.default_rng(1).uniform(-1, 1, (STATES, env.action_size)).astype(np.float32)
+
+    def step(engine: physics.PhysicsEngine) -> tuple[np.ndarray, np.ndarray]:
+        def one(qpos: jax.Array, qvel: jax.Array, ctrl: jax.Array) -> tuple[jax.Array, jax.Array]:
+            data = engine.step(engine.init(qpos, qvel), ctrl, env.frame_skip)
+            return data.qpos, data.qvel
+
+        return jax.device_get(jax.jit(jax.vmap(one))(qpos, qvel, ctrl))
+
+    expected = step(env.engine)
+    actual = step(physics.make_engine(other, env.make_model()))
+    for this, that in zip(actual, expected, strict=True):
+        error = np.abs(this - that).max(axis=1) / (1.0 + np.abs(that).max(axis=1))
+        print(env.name, other, "median, 75 %, worst:", np.quantile(error, [0.5, 0.75, 1.0]))
+        assert np.quantile(error, 0.5) < MEDIAN_TOLERANCE
+        assert np.quantile(error, 0.75) < QUARTILE_TOLERANCE
+        assert error.max() < WORST_TOLERANCE

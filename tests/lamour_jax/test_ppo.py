@@ -1,0 +1,153 @@
+"""PPO on probes with known answers, and what one iteration must and must not change."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lamour_jax.objective import Objective, original_task
+from lamour_jax.ppo.networks import Agent
+from tests.lamour_jax.probes import (
+    SMALL,
+    Probe,
+    make_learner,
+    mean_actions,
+    plus_or_minus_one,
+    train,
+    values,
+)
+
+ONE = Probe(reward=lambda obs, action: jnp.ones(()), length=5, truncates=True)
+
+
+def test_a_time_limit_is_not_the_end_of_the_world() -> None:
+    # Reward 1 for ever, cut off every 5 steps: with truncation bootstrapped, the value is that of
+    # an endless episode.
+    learner = make_learner(ONE)
+    (value,) = values(learner, train(learner), 0.0)
+    assert value == pytest.approx(1.0 / (1.0 - SMALL.discount), rel=0.05)
+
+
+def test_a_termination_is_the_end() -> None:
+    probe = Probe(reward=lambda obs, action: jnp.ones(()), length=1)
+    learner = make_learner(probe)
+    (value,) = values(learner, train(learner), 0.0)
+    assert value == pytest.approx(1.0, abs=0.05)
+
+
+def test_value_depends_on_the_observation() -> None:
+    probe = Probe(reward=lambda obs, action: obs, start=plus_or_minus_one)
+    learner = make_learner(probe)
+    assert values(learner, train(learner), -1.0, 1.0) == pytest.approx([-1.0, 1.0], abs=0.1)
+
+
+def test_reward_one_step_away_is_discounted_once() -> None:
+    # See 0, get nothing; see 1, get 1; end.
+    probe = Probe(reward=lambda obs, action: obs, advance=lambda obs: obs + 1.0, length=2)
+    learner = make_learner(probe)
+    expected = [SMALL.discount, 1.0]
+    assert values(learner, train(learner), 0.0, 1.0) == pytest.approx(expected, abs=0.05)
+
+
+def test_policy_finds_the_best_action_for_each_observation() -> None:
+    def reward(obs: jax.Array, action: jax.Array) -> jax.Array:
+        return -jnp.square(action - 0.6 * obs)
+
+    learner = make_learner(Probe(reward=reward, start=plus_or_minus_one), iterations=150)
+    agent = train(learner, iterations=150)
+    assert mean_actions(learner, agent, -1.0, 1.0) == pytest.approx([-0.6, 0.6], abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def fresh_agent() -> Agent:
+    return make_learner(ONE).init(7).agent
+
+
+def leaning(agent: Agent, action: float) -> Agent:
+    """Returns `agent` with mean action about `action` everywhere and an exact noise std of 0.3."""
+    policy = jax.tree.map(lambda x: x, agent.params.policy)
+    last = max(policy["params"])
+    policy["params"][last]["bias"] = jnp.full_like(policy["params"][last]["bias"], action)
+    log_std = jnp.full_like(agent.params.log_std, jnp.log(0.3))
+    params = dataclasses.replace(agent.params, policy=policy, log_std=log_std)
+    return dataclasses.replace(agent, params=params)
+
+
+def test_consolidation_brings_the_original_policy_back(fresh_agent: Agent) -> None:
+    original = leaning(fresh_agent, 0.6)
+    nothing_to_gain = Objective(
+        reward=lambda state, action: jnp.float32(0.0),
+        consolidation=lambda obs: jnp.float32(10.0),
+        exploring=lambda obs: jnp.bool_(False),
+    )
+    learner = make_learner(
+        ONE, objective=nothing_to_gain, original=original, initial=leaning(fresh_agent, -0.6)
+    )
+    agent = train(learner)
+    assert mean_actions(learner, agent, 0.0) == pytest.approx([0.6], abs=0.05)
+    np.testing.assert_allclose(jnp.exp(agent.params.log_std[0]), 0.3, rtol=0.1)
+
+
+def test_observation_statistics_are_frozen_when_consolidating(fresh_agent: Agent) -> None:
+    probe = Probe(reward=lambda obs, action: obs, start=plus_or_minus_one)
+    consolidating = make_learner(probe, original=fresh_agent)
+    learning_anew = make_learner(probe)
+    before = fresh_agent.observation_statistics
+    kept = train(consolidating, iterations=2).observation_statistics
+    moved = train(learning_anew, iterations=2).observation_statistics
+    assert jax.tree.all(jax.tree.map(np.array_equal, before, kept))
+    np.testing.assert_allclose(moved.std, 1.0, atol=0.1)
+
+
+def test_observation_std_has_a_floor() -> None:
+    agent = train(make_learner(ONE), iterations=2)  # every observation is 0
+    np.testing.assert_allclose(agent.observation_statistics.std, SMALL.observation_std_floor)
+
+
+def test_only_the_critic_learns_during_its_warm_up() -> None:
+    config = dataclasses.replace(SMALL, critic_warmup=0.5)
+    learner = make_learner(ONE, config, iterations=4)
+    state = learner.init(0)
+    # The iteration takes over the memory of its argument: keep copies.
+    policies = [jax.device_get((state.agent.params.policy, state.agent.params.log_std))]
+    critics = [jax.device_get(state.agent.params.critic)]
+    for _ in range(3):
+        state, _ = learner.iterate(state)
+        policies.append(jax.device_get((state.agent.params.policy, state.agent.params.log_std)))
+        critics.append(jax.device_get(state.agent.params.critic))
+
+    def same(a: object, b: object) -> bool:
+        return jax.tree.all(jax.tree.map(np.array_equal, a, b))
+
+    assert same(policies[0], policies[1])
+    assert same(policies[1], policies[2])
+    assert not same(policies[2], policies[3])
+    assert not same(critics[0], critics[1])
+
+
+def test_iterations_share_one_compilation() -> None:
+    learner = make_learner(ONE)
+    train(learner, iterations=4)
+    assert learner.iterate._cache_size() == 1
+
+
+def test_metrics_of_ended_episodes() -> None:
+    learner = make_learner(ONE)
+    _, metrics = learner.iterate(learner.init(0))
+    # 8 steps of episodes that end after 5: one each, worth 5.
+    assert float(metrics["episode/ended"]) == SMALL.num_envs
+    assert float(metrics["episode/return"]) == pytest.approx(5.0)
+    assert float(metrics["episode/length"]) == pytest.approx(5.0)
+    assert float(metrics["reward/mean"]) == pytest.approx(1.0)
+
+
+def test_seed_decides_every_bit() -> None:
+    probe = Probe(reward=lambda obs, action: obs * action, start=plus_or_minus_one)
+    learner = make_learner(probe, objective=original_task())
+    first, again, other = (train(learner, iterations=3, seed=seed) for seed in (5, 5, 6))
+    assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
+    assert not jax.tree.all(jax.tree.map(np.array_equal, first.params, other.params))

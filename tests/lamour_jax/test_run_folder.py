@@ -1,0 +1,86 @@
+"""A run's folder: new, writable, and nobody else's; what is written in it is whole and strict."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from lamour_jax.errors import UserError
+from lamour_jax.run_folder import RunFolder
+
+
+def test_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "a" / "b")
+    assert list(folder.path.iterdir()) == []
+
+
+def test_empty_folder_is_taken(tmp_path: Path) -> None:
+    RunFolder(tmp_path)
+
+
+def test_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(UserError, match="is not empty; give --out a new folder"):
+        RunFolder(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for path in (file, file / "below"):
+        with pytest.raises(UserError, match="is a file; give --out a new folder"):
+            RunFolder(path)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no place is unwritable for root here")
+def test_unwritable_place_is_refused() -> None:
+    with pytest.raises(UserError, match="/proc/lamour cannot be written: "):
+        RunFolder(Path("/proc/lamour"))
+
+
+def test_json_is_strict(tmp_path: Path) -> None:
+    content = {"a": math.nan, "b": [math.inf, 1.5], "c": {"d": (1, -math.inf)}}
+    RunFolder(tmp_path).write_json("result.json", content)
+
+    def never(constant: str) -> None:
+        raise AssertionError(constant)
+
+    written = json.loads((tmp_path / "result.json").read_text(), parse_constant=never)
+    assert written == {"a": None, "b": [None, 1.5], "c": {"d": [1, None]}}
+
+
+def test_metrics_are_one_line_each(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append_metrics({"env_steps": 1, "loss": 0.5})
+    folder.append_metrics({"env_steps": 2, "loss": math.nan})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"env_steps": 1, "loss": 0.5},
+        {"env_steps": 2, "loss": None},
+    ]
+
+
+def test_an_interrupted_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_text("config.yaml", "old")
+
+    def full_disk(self: Path, text: str, encoding: str) -> int:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        folder.write_text("config.yaml", "new")
+    assert (tmp_path / "config.yaml").read_text() == "old"
+
+
+def test_default_path_names_the_robot() -> None:
+    path = RunFolder.default_path("ant")
+    assert path.parent == Path("runs")
+    assert path.name.endswith("-ant")
