@@ -31,15 +31,24 @@ _ORIGINAL = {
 
 # Ordinary starts keep the original task in view while the robot does not come back yet.
 _RECOVERY_STARTS = {"ood": 0.7, "ordinary": 0.3}
+_MANY_OOD_STARTS = {"ood": 0.8, "ordinary": 0.1, "perturbed": 0.1}
 
 _RECOVERY = {
     "half_cheetah": RunConfig(
         steps=2_000_000,
-        objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1),
-        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.7),
+        training_starts=_MANY_OOD_STARTS,
+        training_episode_length=300,
+        objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
+        ppo=PPOConfig(
+            max_std=(0.2, 0.1),
+            min_std=0.1,
+            explore_std=(1.0, 0.2),
+            target_kl=0.02,
+            acting_weight=(0.03, 1.0),
+        ),
     ),
     "hopper": RunConfig(
-        steps=2_000_000,
+        steps=3_000_000,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
     ),
@@ -50,8 +59,17 @@ _RECOVERY = {
     ),
     "ant": RunConfig(
         steps=4_000_000,
-        objective=ObjectiveConfig(aux_coef=0.5, consol_coef=0.1),
-        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.7),
+        training_starts=_MANY_OOD_STARTS,
+        training_episode_length=300,
+        objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
+        ppo=PPOConfig(
+            max_std=(0.2, 0.1),
+            min_std=0.1,
+            explore_std=(2.0, 0.2),
+            explore_correlation=0.5,
+            target_kl=0.02,
+            acting_weight=(0.03, 1.0),
+        ),
     ),
 }
 
@@ -68,6 +86,6 @@ def preset(env: str, stage: Stage) -> RunConfig:
     config = table[env]
     if stage == "original":
         config = dataclasses.replace(config, training_starts=_ROBUST_STARTS, start="ordinary")
-    else:
+    elif not config.training_starts:
         config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
     return dataclasses.replace(config, env=env, stage=stage)

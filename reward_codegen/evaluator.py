@@ -212,7 +212,7 @@ class Evaluator(Expressions):
     def _do_For(self, node: ast.For) -> None:
         entries = self._guarded(node.iter, self.machine.entries, self.eval(node.iter))
 
-        def loop() -> None:
+        def loop(entries: tuple[tuple[Value, Value], ...]) -> None:
             for there, item in entries:
                 iteration = partial(self._iteration, node.body, node.target, item)
                 if there is None:
@@ -221,7 +221,7 @@ class Evaluator(Expressions):
                     self._branching.fork(there, iteration, lambda: None)
             self._block(node.orelse)
 
-        self._loop(loop)
+        self._loop(lambda: self._for_each_kind(entries, loop))
 
     def _loop(self, body: Callable[[], None]) -> None:
         self._branching.settle(*self._branching.region(_BREAK, body))

@@ -16,6 +16,7 @@ from reward_codegen.values import (
     ABSENT,
     UNDEFINED,
     Builtin,
+    Choice,
     DictValue,
     DType,
     ExceptionType,
@@ -139,8 +140,21 @@ class Expressions:
             self._guarded(target, attributes.assign, self.machine, owner, target.attr, value)
 
     def _unpack(self, target: ast.Tuple | ast.List, value: Value) -> None:
-        names = target.elts
         items = self._guarded(target, self.machine.items, value)
+        self._for_each_kind(items, partial(self._unpack_items, target))
+
+    def _for_each_kind(self, value: Value, body: Callable[[Value], Value]) -> Value:
+        """Run `body` on a value; where it is a choice, in a fork on each of its values."""
+        if not isinstance(value, Choice):
+            return body(value)
+        return self._branching.fork(
+            value.condition,
+            lambda: self._for_each_kind(value.then, body),
+            lambda: self._for_each_kind(value.other, body),
+        )
+
+    def _unpack_items(self, target: ast.Tuple | ast.List, items: tuple[Value, ...]) -> None:
+        names = target.elts
         star = next((i for i, name in enumerate(names) if isinstance(name, ast.Starred)), None)
         fits = len(items) == len(names) if star is None else len(items) >= len(names) - 1
         if not fits:
@@ -269,7 +283,12 @@ class Expressions:
         values: list[Value] = []
         for node in nodes:
             if isinstance(node, ast.Starred):
-                values.extend(self._guarded(node, self.machine.items, self.eval(node.value)))
+                items = self._guarded(node, self.machine.items, self.eval(node.value))
+                if isinstance(items, Choice):
+                    raise self._located(
+                        ShapeError("how many values these are depends on the state")
+                    )
+                values.extend(items)
             else:
                 values.append(self.eval(node))
         return values
@@ -364,9 +383,13 @@ class Expressions:
                 return
             generator = generators[position]
             iterable = self.eval(generator.iter)
-            for there, item in self._guarded(generator.iter, self.machine.entries, iterable):
+            entries = self._guarded(generator.iter, self.machine.entries, iterable)
+            self._for_each_kind(entries, partial(visit, position))
+
+        def visit(position: int, entries: tuple[tuple[Value, Value], ...]) -> None:
+            for there, item in entries:
                 self.machine.budget.step()
-                self._assign(generator.target, item)
+                self._assign(generators[position].target, item)
                 if there is None:
                     test(position, 0)
                 else:

@@ -260,23 +260,38 @@ class Machine:
         return Choice(condition, then, other)
 
     def merge_contents(self, cell: Cell, condition: Value, then: Value, other: Value) -> Value:
-        """Merge what two arms have left in a cell."""
+        """Merge what two arms have left in a cell.
+
+        A list that is longer in one arm ends with items that may not be there.
+        """
         lists = isinstance(cell, ListValue) and isinstance(then, tuple) and isinstance(other, tuple)
-        if not lists or len(then) == len(other):
+        if not lists or then is other:
             return self.merge(condition, then, other)
-        # One arm has added items: the list ends with items that may not be there.
         common = min(len(then), len(other))
-        longer, there = (
-            (then, condition) if len(then) > len(other) else (other, self.negate(condition))
+        shared = [
+            self._merge_items(condition, a, b)
+            for a, b in zip(then[:common], other[:common], strict=True)
+        ]
+        if len(then) > common:
+            return (*shared, *(self._maybe(condition, item) for item in then[common:]))
+        if len(other) > common:
+            absent = self.negate(condition)
+            return (*shared, *(self._maybe(absent, item) for item in other[common:]))
+        return tuple(shared)
+
+    def _merge_items(self, condition: Value, then: Value, other: Value) -> Value:
+        if then is other or not (isinstance(then, Maybe) or isinstance(other, Maybe)):
+            return self.merge(condition, then, other)
+        first, second = (
+            item if isinstance(item, Maybe) else Maybe(True, item) for item in (then, other)
         )
-        shared = self.merge(condition, then[:common], other[:common])
-        added = tuple(
-            Maybe(self.both(there, item.condition), item.value)
-            if isinstance(item, Maybe)
-            else Maybe(there, item)
-            for item in longer[common:]
-        )
-        return (*shared, *added)
+        present = self.merge(condition, first.condition, second.condition)
+        return Maybe(present, self.merge(condition, first.value, second.value))
+
+    def _maybe(self, condition: Value, item: Value) -> Maybe:
+        if isinstance(item, Maybe):
+            return Maybe(self.both(condition, item.condition), item.value)
+        return Maybe(condition, item)
 
     def _merge_numbers(self, condition: Value, then: Value, other: Value) -> Value:
         if not is_traced(then) and not is_traced(other):
@@ -308,11 +323,8 @@ class Machine:
                 content = self.merge(condition, then.content, other.content)
                 return Record(then.type, content, self.branching.birth())
         elif isinstance(then, ListValue | DictValue):
-            merged = self.merge(condition, then.content, other.content)
+            merged = self.merge_contents(then, condition, then.content, other.content)
             return type(then)(merged, self.branching.birth())
-        elif isinstance(then, Maybe):
-            present = self.merge(condition, then.condition, other.condition)
-            return Maybe(present, self.merge(condition, then.value, other.value))
         elif isinstance(then, Masked):
             if np.shape(then.content) == np.shape(other.content):
                 return Masked(

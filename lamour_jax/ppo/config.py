@@ -21,9 +21,10 @@ class PPOConfig:
         discount: per control step.
         gae_lambda: mixing of generalised advantage estimation (arXiv 1506.02438).
         clip: how far the probability ratio may move.
-        acting_weight: weight of the policy's loss where the robot is not exploring. The narrow
-            noise there makes gradients and KL divergence 10 to 100 times those of exploring
-            states, which would otherwise hardly be learned from.
+        acting_weight: weight of the policy's loss where the robot is not exploring, at the start
+            and at the end of training; geometric between. The narrow noise there makes gradients
+            and KL divergence 10 to 100 times those of exploring states, which would hardly be
+            learned from at equal weight: first come back, then run well again.
         entropy_coef: weight of the action distribution's entropy.
         bound_coef: weight of the squared excess of mean actions over -1..1 where the robot is
             exploring. Far out of distribution the original policy's means lie at up to 5, where
@@ -53,7 +54,7 @@ class PPOConfig:
     discount: float = 0.99
     gae_lambda: float = 0.95
     clip: float = 0.2
-    acting_weight: float = 1.0
+    acting_weight: tuple[float, float] = (1.0, 1.0)
     entropy_coef: float = 0.0
     bound_coef: float = 1.0
     max_grad_norm: float = 0.5

@@ -14,7 +14,7 @@ from flax import struct
 from envs import RecoveryEnv
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.config import PPOConfig
-from lamour_jax.ppo.loss import Minibatch, ppo_loss
+from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 from lamour_jax.ppo.rollout import Acting, EpisodeTotals, Rollout, collect
 
@@ -103,11 +103,8 @@ class Learner:
     def noise_bounds(self, progress: jax.Array) -> NoiseBounds:
         """Returns the bounds of the action noise at `progress`, 0 to 1, through training."""
         config = self._config
-
-        def geometric(start: float, end: float) -> jax.Array:
-            return start * (end / start) ** progress
-
-        ceiling, explore = geometric(*config.max_std), geometric(*config.explore_std)
+        ceiling = _geometric(config.max_std, progress)
+        explore = _geometric(config.explore_std, progress)
         return NoiseBounds(
             low=jnp.stack([jnp.minimum(config.min_std, ceiling), explore]),
             high=jnp.stack([ceiling, explore]),
@@ -147,7 +144,10 @@ class Learner:
         learning_rate = config.learning_rate * decay
         optimizer = state.optimizer
         optimizer.hyperparams["learning_rate"] = learning_rate
-        policy_weight = (progress >= config.critic_warmup).astype(jnp.float32)
+        weights = LossWeights(
+            policy=(progress >= config.critic_warmup).astype(jnp.float32),
+            acting=_geometric(config.acting_weight, progress),
+        )
 
         def epoch(carry: tuple[Any, optax.OptState], key: jax.Array) -> tuple[Any, Any]:
             order = jax.random.permutation(key, config.batch_size)
@@ -158,7 +158,7 @@ class Learner:
             params, optimizer = carry
             minibatch = jax.tree.map(lambda x: x[rows], batch)
             gradients, metrics = jax.grad(ppo_loss, has_aux=True)(
-                params, network, minibatch, bounds, config, policy_weight
+                params, network, minibatch, bounds, config, weights
             )
             updates, optimizer = self._optimizer.update(gradients, optimizer, params)
             scale = state.learning_rate_scale
@@ -250,6 +250,12 @@ class Learner:
             observation_statistics=observation_statistics, value_statistics=value_statistics
         )
         return agent, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+
+def _geometric(ends: tuple[float, float], progress: jax.Array) -> jax.Array:
+    """Returns the value between two positive ends, equal factors for equal progress."""
+    start, end = ends
+    return start * (end / start) ** progress
 
 
 def normalize_within_groups(advantages: jax.Array, group: jax.Array) -> jax.Array:

@@ -39,26 +39,38 @@ class Minibatch:
     original_std: jax.Array
 
 
+@struct.dataclass
+class LossWeights:
+    """Weights that change over training.
+
+    Attributes:
+        policy: of the policy's loss against the critic's; 0 while only the critic learns, `()`.
+        acting: of the policy's loss where the robot is not exploring, `()`.
+    """
+
+    policy: jax.Array
+    acting: jax.Array
+
+
 def ppo_loss(
     params: AgentParams,
     network: ActorCritic,
     batch: Minibatch,
     bounds: NoiseBounds,
     config: PPOConfig,
-    policy_weight: jax.Array,
+    weights: LossWeights,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the loss to minimise, `()`, and its parts by name.
 
     The policy term is PPO's clipped surrogate (arXiv 1707.06347, eq. 7); consolidation adds
-    `weight(s) x -E[log pi(a|s)]`, `a ~ pi_original(.|s)` (LaMOuR, arXiv 2503.17125). Only the
-    critic learns where `policy_weight` is 0.
+    `weight(s) x -E[log pi(a|s)]`, `a ~ pi_original(.|s)` (LaMOuR, arXiv 2503.17125).
     """
     mean = network.mean(params, batch.obs)
     std, _ = network.noise(params, batch.exploring, batch.noise_offset, bounds)
     log_ratio = network.log_prob(mean + batch.noise_offset, std, batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
-    weight = jnp.where(batch.exploring, 1.0, config.acting_weight)
+    weight = jnp.where(batch.exploring, 1.0, weights.acting)
     surrogate = jnp.mean(
         weight * jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
     )
@@ -78,7 +90,7 @@ def ppo_loss(
         + config.bound_coef * bound
         - config.entropy_coef * entropy
     )
-    return policy_weight * policy_loss + value_loss, {
+    return weights.policy * policy_loss + value_loss, {
         "policy_loss": -surrogate,
         "consolidation_loss": consolidation,
         "bound_loss": bound,

@@ -33,7 +33,7 @@ def is_recovered(state: np.ndarray) -> int:
     tilt = tilt_angle(state[1:5])
 
     # The right way up, neither pressed to the ground nor thrown into the air
-    if 0.2 <= torso_height <= 1.0 and tilt < 0.8:
+    if 0.2 <= torso_height <= 1.0 and tilt < 1.3:
         return 1
     return 0
 

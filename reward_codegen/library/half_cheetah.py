@@ -18,7 +18,7 @@ def is_recovered(state: np.ndarray) -> int:
         return 0
 
     torso_angle = state[1]
-    return 1 if abs(torso_angle) < 0.9 else 0
+    return 1 if abs(torso_angle) < 1.2 else 0
 
 
 def calculate_reward(state: np.ndarray, action: np.ndarray) -> float:

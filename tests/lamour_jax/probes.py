@@ -55,7 +55,8 @@ class Probe:
             truncates: whether the end is a time limit, not a termination.
         """
         self._reward, self._start, self._advance = reward, start, advance
-        self._length, self._truncates = length, truncates
+        self.time_limit = length
+        self._truncates = truncates
 
     def reset(self, key: jax.Array) -> State:
         key, start_key = jax.random.split(key)
@@ -78,7 +79,7 @@ class Probe:
     def step(self, state: State, action: jax.Array) -> State:
         reward = self._reward(state.obs, jnp.clip(action, -1.0, 1.0)).reshape(())
         steps = state.info["steps"] + 1
-        ended = steps >= self._length
+        ended = steps >= self.time_limit
         return dataclasses.replace(
             state,
             obs=self._advance(state.obs),

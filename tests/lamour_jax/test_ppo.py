@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from envs import State
 from lamour_jax.objective import Objective, original_task
 from lamour_jax.ppo.networks import Agent
+from lamour_jax.ppo.rollout import EpisodeTotals
 from tests.lamour_jax.probes import (
     SMALL,
     Probe,
@@ -135,14 +137,30 @@ def test_iterations_share_one_compilation() -> None:
     assert learner.iterate._cache_size() == 1
 
 
-def test_metrics_of_ended_episodes() -> None:
-    learner = make_learner(ONE)
-    _, metrics = learner.iterate(learner.init(0))
-    # 8 steps of episodes that end after 5: one each, worth 5.
-    assert float(metrics["episode/ended"]) == SMALL.num_envs
-    assert float(metrics["episode/return"]) == pytest.approx(5.0)
-    assert float(metrics["episode/length"]) == pytest.approx(5.0)
-    assert float(metrics["reward/mean"]) == pytest.approx(1.0)
+def test_metrics_are_means_over_ended_episodes() -> None:
+    def step(reward: list[float], done: list[bool]) -> State:
+        state = jax.vmap(ONE.reset)(jax.random.split(jax.random.key(0), 3))
+        counts = {"steps": jnp.array([4, 6, 8]), "healthy_streak": jnp.array([1, 2, 4])}
+        return dataclasses.replace(
+            state,
+            reward=jnp.array(reward),
+            done=jnp.array(done, jnp.float32),
+            info=state.info | counts,
+        )
+
+    totals = EpisodeTotals.zero(3)
+    totals = totals.add(step([1.0, 2.0, 3.0], [False, False, False]))
+    totals = totals.add(step([1.0, 4.0, 5.0], [False, True, True]))
+    metrics = totals.metrics()
+    assert float(metrics["episode/ended"]) == 2
+    assert float(metrics["episode/return"]) == (6 + 8) / 2
+    assert float(metrics["episode/length"]) == (6 + 8) / 2
+    assert float(metrics["episode/healthy_streak"]) == (2 + 4) / 2
+    # The next iteration goes on with the episodes that run, and counts ended ones anew.
+    cleared = totals.cleared()
+    np.testing.assert_array_equal(cleared.episode_return, [2.0, 0.0, 0.0])
+    assert float(cleared.ended) == 0
+    assert jnp.isnan(cleared.metrics()["episode/return"])
 
 
 def test_seed_decides_every_bit() -> None:

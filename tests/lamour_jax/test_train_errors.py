@@ -24,6 +24,17 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake that goes unnoticed fails here, before anything is compiled."""
+
+    def begin(*_: object, **__: object) -> None:
+        raise AssertionError("the run began")
+
+    monkeypatch.setattr("lamour_jax.recovery.Evaluator", begin)
+    monkeypatch.setattr("lamour_jax.original.Learner", begin)
+
+
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     """The file of a half cheetah's policy that has learned nothing."""
