@@ -21,10 +21,11 @@ class PPOConfig:
         discount: per control step.
         gae_lambda: mixing of generalised advantage estimation (arXiv 1506.02438).
         clip: how far the probability ratio may move.
-        acting_weight: weight of the policy's loss where the robot is not exploring, at the start
+        acting_weight: weight of PPO's surrogate where the robot is not exploring, at the start
             and at the end of training; geometric between. The narrow noise there makes gradients
             and KL divergence 10 to 100 times those of exploring states, which would hardly be
-            learned from at equal weight: first come back, then run well again.
+            learned from at equal weight: first come back, then run well again. Consolidation
+            keeps its full weight throughout.
         entropy_coef: weight of the action distribution's entropy.
         bound_coef: weight of the squared excess of mean actions over -1..1 where the robot is
             exploring. Far out of distribution the original policy's means lie at up to 5, where

@@ -45,7 +45,7 @@ class LossWeights:
 
     Attributes:
         policy: of the policy's loss against the critic's; 0 while only the critic learns, `()`.
-        acting: of the policy's loss where the robot is not exploring, `()`.
+        acting: of the surrogate where the robot is not exploring, `()`.
     """
 
     policy: jax.Array
@@ -75,9 +75,7 @@ def ppo_loss(
         weight * jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
     )
     consolidation = jnp.mean(
-        weight
-        * batch.consolidation
-        * cross_entropy(batch.original_mean, batch.original_std, mean, std)
+        batch.consolidation * cross_entropy(batch.original_mean, batch.original_std, mean, std)
     )
     excess = jnp.square(jnp.maximum(jnp.abs(mean) - 1.0, 0.0)).sum(-1)
     bound = jnp.mean(batch.exploring * excess)
