@@ -16,8 +16,7 @@ from lamour_jax.ppo.networks import ActorCritic, Agent
 RECOVERED_SHARE = 0.2
 
 
-@struct.dataclass
-class Episodes:
+class Episodes(struct.PyTreeNode):
     """Measures of finished episodes, each `(episodes,)`.
 
     Attributes:

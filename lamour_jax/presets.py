@@ -59,14 +59,14 @@ _RECOVERY = {
     ),
     "ant": RunConfig(
         steps=4_000_000,
-        training_starts=_MANY_OOD_STARTS,
-        training_episode_length=300,
+        training_starts={"ood": 1.0},
+        training_episode_length=200,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(
             max_std=(0.2, 0.1),
             min_std=0.1,
-            explore_std=(2.0, 0.2),
-            explore_correlation=0.5,
+            explore_std=(1.8, 0.3),
+            explore_correlation=0.4,
             target_kl=0.02,
             acting_weight=(0.03, 1.0),
         ),

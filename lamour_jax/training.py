@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ def train(
     evaluations = max(1, config.evaluation.during_training)
     due = {iterations * (n + 1) // evaluations for n in range(evaluations)}
     state = learner.init(config.seed)
-    history, latest = History(), {}
+    history = History()
+    latest: dict[str, float] = {}
     checkpoints = Checkpoints(folder.path / "checkpoints")
     after_first = 0.0
     with console.progress(iterations * batch_size) as progress:
@@ -79,7 +81,7 @@ def train(
                 checkpoints.save(iteration * batch_size, state)
             history.rows.append(row)
             folder.append_metrics(row)
-            latest |= {name: value for name, value in row.items() if value == value}
+            latest |= {name: value for name, value in row.items() if math.isfinite(value)}
             progress.update(iteration * batch_size, history.steps_per_second, facts(latest))
     checkpoints.close()
     return state, history

@@ -19,8 +19,7 @@ from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 from lamour_jax.ppo.rollout import Acting, EpisodeTotals, Rollout, collect
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """Everything that training carries from one iteration to the next."""
 
     agent: Agent
@@ -97,8 +96,9 @@ class Learner:
             iteration=jnp.int32(0),
             learning_rate_scale=jnp.float32(1.0),
         )
-        # The iteration takes its argument's memory over, so no two leaves may share a buffer.
-        return jax.tree.map(jnp.copy, state)
+        # The iteration takes its argument's memory over, so no two leaves may share a buffer. On
+        # a named device, as restored checkpoints are: either way the iteration compiles once.
+        return jax.device_put(jax.tree.map(jnp.copy, state), jax.local_devices()[0])
 
     def noise_bounds(self, progress: jax.Array) -> NoiseBounds:
         """Returns the bounds of the action noise at `progress`, 0 to 1, through training."""

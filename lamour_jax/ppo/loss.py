@@ -10,8 +10,7 @@ from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.networks import ActorCritic, AgentParams, NoiseBounds, cross_entropy
 
 
-@struct.dataclass
-class Minibatch:
+class Minibatch(struct.PyTreeNode):
     """Transitions as the loss needs them; leading axis: transitions.
 
     Attributes:
@@ -39,8 +38,7 @@ class Minibatch:
     original_std: jax.Array
 
 
-@struct.dataclass
-class LossWeights:
+class LossWeights(struct.PyTreeNode):
     """Weights that change over training.
 
     Attributes:

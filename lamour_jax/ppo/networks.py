@@ -40,8 +40,7 @@ class MLP(nn.Module):
         return nn.Dense(self.layer_sizes[-1], kernel_init=last)(x)
 
 
-@struct.dataclass
-class AgentParams:
+class AgentParams(struct.PyTreeNode):
     """Everything that learning changes by gradient.
 
     Attributes:
@@ -56,8 +55,7 @@ class AgentParams:
     log_std: jax.Array
 
 
-@struct.dataclass
-class Agent:
+class Agent(struct.PyTreeNode):
     """An agent as it acts: parameters plus the statistics that its networks assume.
 
     Attributes:
@@ -71,8 +69,7 @@ class Agent:
     value_statistics: running_statistics.RunningStatisticsState
 
 
-@struct.dataclass
-class NoiseBounds:
+class NoiseBounds(struct.PyTreeNode):
     """Bounds on the action noise's standard deviation; row 0 acting, row 1 exploring, `(2,)`.
 
     `correlation` is that of exploration noise from one step to the next, `()`.
@@ -130,7 +127,7 @@ class ActorCritic:
 
     def mean(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
         """Returns the policy's mean action, `(..., action_size)`, before clipping to -1..1."""
-        return self._policy.apply(params.policy, normalized_obs)
+        return jnp.asarray(self._policy.apply(params.policy, normalized_obs))
 
     def std(self, params: AgentParams, exploring: jax.Array, bounds: NoiseBounds) -> jax.Array:
         """Returns the action noise's std, `(..., action_size)`; `exploring` is `(...)` bool."""
@@ -154,7 +151,7 @@ class ActorCritic:
 
     def normalized_value(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
         """Returns the critic's output, `(...)`, in standard deviations of the value targets."""
-        return self._critic.apply(params.critic, normalized_obs)[..., 0]
+        return jnp.asarray(self._critic.apply(params.critic, normalized_obs))[..., 0]
 
     def value(self, agent: Agent, obs: jax.Array) -> jax.Array:
         """Returns the value estimate of observations `(..., observation_size)`, `(...)`."""

@@ -11,8 +11,7 @@ from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 
 
-@struct.dataclass
-class Rollout:
+class Rollout(struct.PyTreeNode):
     """Transitions, leading axes `(time, envs)`.
 
     Attributes:
@@ -37,8 +36,7 @@ class Rollout:
     healthy: jax.Array
 
 
-@struct.dataclass
-class EpisodeTotals:
+class EpisodeTotals(struct.PyTreeNode):
     """Running sums of each environment's episode `(envs,)`, and sums over ended episodes `()`."""
 
     episode_return: jax.Array
@@ -85,8 +83,7 @@ class EpisodeTotals:
         }
 
 
-@struct.dataclass
-class Acting:
+class Acting(struct.PyTreeNode):
     """What acting carries from step to step: environments, totals, the noise's past."""
 
     env_state: State

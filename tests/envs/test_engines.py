@@ -18,6 +18,9 @@ STATES = 32
 # a few, pressed deep into the floor or far outside a joint's limits, have not converged by then.
 MEDIAN_TOLERANCE, QUARTILE_TOLERANCE, WORST_TOLERANCE = 1e-5, 1e-3, 0.5
 
+# MJX programs are large, and compiling them is nearly all that this test does.
+QUICKLY = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+
 needs_warp = pytest.mark.skipif(
     importlib.util.find_spec("warp") is None or jax.default_backend() != "gpu",
     reason="mjx-warp needs the package warp-lang and an NVIDIA GPU",
@@ -72,7 +75,8 @@ def test_one_control_step_on_two_engines(
             data = engine.step(engine.init(qpos, qvel), ctrl, env.frame_skip)
             return data.qpos, data.qvel
 
-        return jax.device_get(jax.jit(jax.vmap(one))(qpos, qvel, ctrl))
+        batch = jax.jit(jax.vmap(one)).lower(qpos, qvel, ctrl)
+        return jax.device_get(batch.compile(QUICKLY)(qpos, qvel, ctrl))
 
     expected = step(env.engine)
     actual = step(physics.make_engine(other, env.make_model()))
