@@ -1,7 +1,16 @@
 """Robots that may start out of distribution, on C MuJoCo or MJX."""
 
 from envs import registry
-from envs.recovery_env import RecoveryEnv, Start, State
+from envs.recovery_env import RECOVERED_SHARE, RecoveryEnv, Start, State
 from envs.registry import load, names, register
 
-__all__ = ["RecoveryEnv", "Start", "State", "load", "names", "register", "registry"]
+__all__ = [
+    "RECOVERED_SHARE",
+    "RecoveryEnv",
+    "Start",
+    "State",
+    "load",
+    "names",
+    "register",
+    "registry",
+]

@@ -23,6 +23,10 @@ from flax import struct
 
 from envs.physics import PhysicsData, make_engine
 
+# A robot has recovered if it was healthy in the whole last fifth of an episode run to its time
+# limit: the last 200 of 1,000 steps.
+RECOVERED_SHARE = 0.2
+
 
 class State(struct.PyTreeNode):
     """One environment's state, in the shape of MuJoCo Playground's and Brax's.

@@ -140,9 +140,9 @@ def _parse(text: str, expected: Any, path: str) -> Any:
                 return tuple(kind(entry) for entry in value)
         elif origin is dict and isinstance(value, dict):
             return {str(key): float(entry) for key, entry in value.items()}
-        elif origin is Literal and value in typing.get_args(expected):
-            return value
-        elif isinstance(expected, type) and type(value) is expected:
+        elif (origin is Literal and value in typing.get_args(expected)) or (
+            isinstance(expected, type) and type(value) is expected
+        ):
             return value
     except (TypeError, ValueError):
         pass

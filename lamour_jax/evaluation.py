@@ -9,11 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from envs import RecoveryEnv, State
+from envs import RECOVERED_SHARE, RecoveryEnv, State
 from lamour_jax.ppo.networks import ActorCritic, Agent
-
-# A robot has recovered if it was healthy in each of the last 200 steps of its 1,000.
-RECOVERED_SHARE = 0.2
 
 
 class Episodes(struct.PyTreeNode):

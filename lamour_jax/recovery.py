@@ -58,9 +58,7 @@ def load_reward(config: RunConfig, env: RecoveryEnv) -> Reward:
         except UnicodeDecodeError:
             raise UserError(f"--reward {path} is not a text file (UTF-8)") from None
     try:
-        program = compile_reward(
-            text, state_size=env.observation_size, action_size=env.action_size
-        )
+        program = compile_reward(text, state_size=env.observation_size, action_size=env.action_size)
     except RewardCodeError as error:
         raise UserError(f"reward code from {origin} was refused: {error}") from None
     return Reward(program, origin)

@@ -11,8 +11,9 @@ from envs import RecoveryEnv
 from envs.rendering import RenderingUnavailable, render_frames, write_video
 from lamour_jax.console import Console
 
-_VIDEO_SECONDS = 12.0
-_VIDEO_FPS = 25.0
+_VIDEO_SECONDS = 10.0
+_VIDEO_FPS = 20.0
+_VIDEO_SIZE = (480, 360)
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
@@ -39,9 +40,7 @@ def plot_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
     returns.set_ylabel("return from the evaluated start")
     curve(health, "recovery/healthy_fraction", "healthy share of steps", color="0.7", linewidth=1)
     curve(health, "eval/recovery_rate", "recovery rate", color="C2", marker="o", markersize=4)
-    curve(
-        health, "eval/recovery_rate_strict", "strict rate", color="C3", marker="s", markersize=3
-    )
+    curve(health, "eval/recovery_rate_strict", "strict rate", color="C3", marker="s", markersize=3)
     health.set_ylim(-0.03, 1.03)
     curve(losses, "training/value_loss", "value loss", color="C4", linewidth=1)
     curve(losses, "training/approx_kl", "KL", color="C5", linewidth=1)
@@ -67,18 +66,16 @@ def render_episode(env: RecoveryEnv, qpos: np.ndarray, healthy: np.ndarray, path
     frame_rate = 1.0 / (stride * env.control_timestep)
     chosen = slice(0, round(_VIDEO_SECONDS / env.control_timestep), stride)
     try:
-        frames = render_frames(env.model, qpos[chosen])
+        frames = render_frames(env.model, qpos[chosen], *_VIDEO_SIZE)
     except RenderingUnavailable as reason:
         return f"no rendered episode: {reason}"
     write_video(frames, path, frame_rate)
-    first = int(np.argmax(healthy)) if healthy.any() else None
-    when = "never healthy" if first is None else f"healthy after {first * env.control_timestep:.1f} s"
+    seconds = int(np.argmax(healthy)) * env.control_timestep
+    when = f"healthy after {seconds:.1f} s" if healthy.any() else "never healthy"
     return f"{path.name}: the first {_VIDEO_SECONDS:.0f} s of an episode, {when}"
 
 
-def print_result(
-    console: Console, result: dict[str, Any], before_ood: dict[str, float]
-) -> None:
+def print_result(console: Console, result: dict[str, Any], before_ood: dict[str, float]) -> None:
     """Prints the closing table: before and after."""
     rows = [
         [

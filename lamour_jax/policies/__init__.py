@@ -125,6 +125,4 @@ def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
 def _named_leaves(agent: Agent) -> dict[str, Any]:
     """Returns the agent's leaves by dotted path, in the order of `jax.tree.leaves`."""
     paths, _ = jax.tree_util.tree_flatten_with_path(agent)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths
-    }
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}

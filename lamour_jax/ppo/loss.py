@@ -69,9 +69,7 @@ def ppo_loss(
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
     weight = jnp.where(batch.exploring, 1.0, weights.acting)
-    surrogate = jnp.mean(
-        weight * jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
-    )
+    surrogate = jnp.mean(weight * jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
     consolidation = jnp.mean(
         batch.consolidation * cross_entropy(batch.original_mean, batch.original_std, mean, std)
     )
@@ -81,10 +79,7 @@ def ppo_loss(
     value = network.normalized_value(params, batch.obs)
     value_loss = 0.5 * jnp.mean(jnp.square(value - batch.value_target))
     policy_loss = (
-        consolidation
-        - surrogate
-        + config.bound_coef * bound
-        - config.entropy_coef * entropy
+        consolidation - surrogate + config.bound_coef * bound - config.entropy_coef * entropy
     )
     return weights.policy * policy_loss + value_loss, {
         "policy_loss": -surrogate,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs import RecoveryEnv, State
+from envs import RECOVERED_SHARE, RecoveryEnv, State
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 
@@ -46,8 +46,6 @@ class EpisodeTotals(struct.PyTreeNode):
     ended_healthy_streak: jax.Array
     ended_recovered: jax.Array
 
-    # A robot is recovered if it was healthy in each of the last 200 steps (method.md's measure).
-
     @classmethod
     def zero(cls, num_envs: int) -> EpisodeTotals:
         zero = jnp.float32(0.0)
@@ -61,15 +59,14 @@ class EpisodeTotals(struct.PyTreeNode):
         """Adds one step of every environment; `state` is the step's result before restarts."""
         episode_return = self.episode_return + state.reward
         done, info = state.done, state.info
+        held = info["healthy_streak"] >= RECOVERED_SHARE * info["steps"]
         return EpisodeTotals(
             episode_return=episode_return * (1.0 - done),
             ended=self.ended + done.sum(),
             ended_return=self.ended_return + (done * episode_return).sum(),
             ended_length=self.ended_length + (done * info["steps"]).sum(),
-            ended_healthy_streak=self.ended_healthy_streak
-            + (done * info["healthy_streak"]).sum(),
-            ended_recovered=self.ended_recovered
-            + (done * info["truncation"] * (info["healthy_streak"] >= 200)).sum(),
+            ended_healthy_streak=self.ended_healthy_streak + (done * info["healthy_streak"]).sum(),
+            ended_recovered=self.ended_recovered + (done * info["truncation"] * held).sum(),
         )
 
     def metrics(self) -> dict[str, jax.Array]:
