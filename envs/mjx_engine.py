@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import mujoco
 
+from envs.physics import EngineUnavailable
+
 # MJX prints to standard output when the optional Warp is not installed.
 with contextlib.redirect_stdout(io.StringIO()):
     from mujoco import mjx
@@ -28,11 +30,11 @@ class MjxEngine:
         """Puts `model` on the device.
 
         Raises:
-            ValueError: `implementation` is `warp` and warp-lang is not installed.
+            EngineUnavailable: `implementation` is `warp` and warp-lang is not installed.
         """
         self.name = "mjx" if implementation == "jax" else "mjx-warp"
         if implementation == "warp" and importlib.util.find_spec("warp") is None:
-            raise ValueError(
+            raise EngineUnavailable(
                 "physics engine 'mjx-warp' needs warp-lang on an NVIDIA machine: "
                 "pip install 'lamour-jax[warp]'"
             )

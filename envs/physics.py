@@ -15,6 +15,10 @@ EngineName = Literal["auto", "mujoco", "mjx", "mjx-warp"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 
 
+class EngineUnavailable(ValueError):
+    """The engine is known but cannot run on this machine; the message says what it needs."""
+
+
 class PhysicsData(Protocol):
     """The part of an engine's state that environments read.
 
@@ -71,7 +75,8 @@ def make_engine(engine: str, model: mujoco.MjModel) -> PhysicsEngine:
     """Returns the named engine for `model`; `engine` is one of `ENGINES`.
 
     Raises:
-        ValueError: the name is unknown, or the engine cannot run on this machine.
+        ValueError: the name is unknown.
+        EngineUnavailable: the engine cannot run on this machine.
     """
     name = resolve(engine)
     if name == "mujoco":

@@ -12,6 +12,7 @@ import yaml
 
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import PPOConfig
+from lamour_jax.ppo.networks import ACTIVATIONS
 
 Stage = Literal["recovery", "original"]
 
@@ -135,8 +136,9 @@ def _parse(text: str, expected: Any, path: str) -> Any:
         if expected is float and not isinstance(value, bool):
             return float(value)
         if origin is tuple and isinstance(value, list):
-            kind = typing.get_args(expected)[0]
-            if all(isinstance(entry, (int, float)) for entry in value):
+            kind, *rest = typing.get_args(expected)
+            length_fits = rest == [...] or len(value) == 1 + len(rest)
+            if length_fits and all(isinstance(entry, (int, float)) for entry in value):
                 return tuple(kind(entry) for entry in value)
         elif origin is dict and isinstance(value, dict):
             return {str(key): float(entry) for key, entry in value.items()}
@@ -170,6 +172,22 @@ def validate(config: RunConfig) -> None:
     for name, value in positive.items():
         if value <= 0:
             raise UserError(f"{name} must be at least 1, not {value}")
+    for name in ("max_std", "explore_std", "acting_weight"):
+        if min(getattr(ppo, name)) <= 0:
+            raise UserError(f"ppo.{name} must be two positive numbers, not {getattr(ppo, name)}")
+    if ppo.min_std < 0:
+        raise UserError(f"ppo.min_std must be at least 0, not {ppo.min_std}")
+    if not ppo.hidden_sizes or min(ppo.hidden_sizes) < 1:
+        raise UserError(f"ppo.hidden_sizes must be at least 1 each, not {ppo.hidden_sizes}")
+    if ppo.activation not in ACTIVATIONS:
+        raise UserError(
+            f"unknown ppo.activation {ppo.activation!r}; known: {', '.join(sorted(ACTIVATIONS))}"
+        )
+    shares = config.training_starts.values()
+    if config.training_starts and (min(shares) < 0 or sum(shares) <= 0):
+        raise UserError(
+            f"training_starts must be shares of at least 0, not all 0: {config.training_starts}"
+        )
     if config.seed < 0:
         raise UserError(f"--seed must be at least 0, not {config.seed}")
     if ppo.batch_size % ppo.minibatch_size:

@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 import envs
-from envs.physics import ENGINES
+from envs.physics import ENGINES, EngineUnavailable
 from lamour_jax.config import RunConfig, Stage, override, validate
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
@@ -61,15 +61,10 @@ def resolve(arguments: Arguments) -> RunConfig:
         UserError: an unknown name or an impossible value.
     """
     _check_name("--env", arguments.env, envs.names())
-    _check_name("--engine", arguments.engine, ENGINES)
-    _check_name("--method", arguments.method, METHODS)
     if arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
-    config = preset(arguments.env, arguments.stage)
-    for assignment in arguments.set:
-        config = override(config, assignment)
     config = dataclasses.replace(
-        config,
+        preset(arguments.env, arguments.stage),
         engine=arguments.engine,
         method=arguments.method,
         reward=arguments.reward,
@@ -82,6 +77,13 @@ def resolve(arguments: Arguments) -> RunConfig:
         config = dataclasses.replace(config, steps=arguments.steps)
     if arguments.num_envs is not None:
         config = override(config, f"ppo.num_envs={arguments.num_envs}")
+    for assignment in arguments.set:
+        config = override(config, assignment)
+    _check_name("--env", config.env, envs.names())
+    _check_name("--engine", config.engine, ENGINES)
+    _check_name("--method", config.method, METHODS)
+    if (config.env, config.stage) != (arguments.env, arguments.stage):
+        raise UserError("choose the robot by --env and the stage by --stage, not by --set")
     starts = envs.registry.get(config.env).starts()
     for name in (config.start, *config.training_starts):
         _check_name("--start", name, starts)
@@ -101,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
             path = out if arguments.seeds == 1 else out / f"seed_{seeded.seed}"
             run = run_recovery if seeded.stage == "recovery" else run_original
             run(seeded, RunFolder(path), console)
-    except UserError as error:
+    except (UserError, EngineUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

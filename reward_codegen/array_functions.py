@@ -57,7 +57,7 @@ def call_library(
         return _SPECIAL[path](machine, arguments, keywords)
     if path in SEQUENCE_FUNCTIONS:
         parts = [machine.array(part) for part in machine.items(arguments[0])]
-        machine.budget.elements(sum(int(np.size(p)) if not is_traced(p) else p.size for p in parts))
+        machine.budget.elements(sum(math.prod(np.shape(part)) for part in parts))
         return machine.apply(
             path, parts, *map(setting(machine), arguments[1:]), **settings(machine, keywords)
         )
@@ -236,7 +236,7 @@ def _repeated(path: str) -> Call:
                 raise ShapeError("how often to repeat must not depend on the state")
         times = next(iter(counts.values()))
         total = int(np.prod(np.abs(times))) if path == "tile" else int(np.sum(np.abs(times)))
-        machine.budget.elements(max(total, 1) * max(int(np.size(np.empty(np.shape(content)))), 1))
+        machine.budget.elements(max(total, 1) * max(math.prod(np.shape(content)), 1))
         return machine.apply(
             path,
             content,
@@ -266,14 +266,13 @@ def _pad(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
 
 def norm(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     """The Euclidean norm of a vector, without what JAX adds for its gradient."""
-    if len(arguments) == 1 and not keywords:
-        content = machine.array(arguments[0])
-        if np.ndim(content) == 1 and is_traced(content) and content.dtype.kind == "f":
-            backend = machine.backend
-            return backend.apply("sqrt", backend.apply("sum", backend.apply("*", content, content)))
-    contents = [machine.array(argument) for argument in arguments[:1]]
+    content = machine.array(arguments[0])
+    plain = len(arguments) == 1 and not keywords
+    if plain and is_traced(content) and content.ndim == 1 and content.dtype.kind == "f":
+        backend = machine.backend
+        return backend.apply("sqrt", backend.apply("sum", backend.apply("*", content, content)))
     rest = [setting(machine)(argument) for argument in arguments[1:]]
-    return machine.apply("linalg.norm", *contents, *rest, **settings(machine, keywords))
+    return machine.apply("linalg.norm", content, *rest, **settings(machine, keywords))
 
 
 def _shape_of(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
@@ -428,8 +427,7 @@ def of_masked(machine: Machine, path: str, arguments: Arguments, keywords: Keywo
         and path in ENTRYWISE
     ):
         return Masked(backend.apply(path, value.content, *arguments[1:]), value.mask)
-    machine.array(value)
-    raise AssertionError("unreachable: a masked selection is no array")
+    return machine.array(value)  # which refuses it, with the reason
 
 
 MEMBERS: dict[str, Value] = {

@@ -32,52 +32,23 @@ from reward_codegen.values import (
     kind_of,
 )
 
+# Methods that are the function of the same name, and others.
 _ARRAY_METHODS = frozenset(
-    words(
-        """
-sum prod mean std var min max any all argmin argmax ptp cumsum cumprod round clip dot repeat
-swapaxes take trace diagonal argsort
-"""
+    (
+        *words("sum prod mean std var min max any all argmin argmax ptp cumsum cumprod round"),
+        *words("clip dot repeat swapaxes take trace diagonal argsort"),
     )
 )
-
-
 _ARRAY_OTHERS = frozenset(
-    words(
-        """
-copy flatten ravel reshape squeeze transpose astype item tolist fill sort conj
-"""
-    )
+    words("copy flatten ravel reshape squeeze transpose astype item tolist fill sort conj")
 )
-
-
 _ARRAY_PROPERTIES = frozenset(words("shape size ndim T dtype at real flat"))
-
-
-_LIST_METHODS = frozenset(
-    words(
-        """
-append extend insert pop index count reverse sort copy clear
-"""
-    )
-)
-
-
+_LIST_METHODS = frozenset(words("append extend insert pop index count reverse sort copy clear"))
 _DICT_METHODS = frozenset(words("get items keys values update setdefault pop copy"))
-
-
 _STRING_METHODS = frozenset(
-    words(
-        """
-format join lower upper strip startswith endswith replace split title
-"""
-    )
+    words("format join lower upper strip startswith endswith replace split title")
 )
-
-
 _TUPLE_METHODS = frozenset({"index", "count"})
-
-
 _SET_METHODS = frozenset({"add", "union", "intersection"})
 
 

@@ -156,8 +156,9 @@ class Branching:
             value = body()
         except Unwind:
             alive = False
-        self._path.pop()
-        changes = self._close_journal()
+        finally:
+            self._path.pop()
+            changes = self._close_journal()
         return (value, changes) if alive else None
 
     def join(self, outcomes: list[Outcome]) -> Value:
@@ -194,8 +195,9 @@ class Branching:
             value = body()
         except Unwind:
             ended = False
-        self._regions.pop()
-        changes = self._close_journal()
+        finally:
+            self._regions.pop()
+            changes = self._close_journal()
         return region.exits, Outcome(None, value, changes) if ended else None
 
     def catches(self, kind: str) -> bool:

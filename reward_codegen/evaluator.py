@@ -18,6 +18,7 @@ from reward_codegen.errors import (
     BudgetExceeded,
     NameNotAdmitted,
     RewardCodeError,
+    ShapeError,
     SyntaxNotAdmitted,
 )
 from reward_codegen.expressions import BINARY, Expressions
@@ -69,7 +70,8 @@ class Evaluator(Expressions):
         values = tuple(self.machine.wrap(argument) for argument in arguments)
 
         def body() -> Value:
-            return self.call(self._module.variables[name].content, values, {})
+            function = self._module.variables[name].content
+            return self._guarded(self.program.tree, self.call, function, values, {})
 
         def run() -> tuple[Value, Value]:
             exits, end = self._branching.region(_FAILED, body)
@@ -97,6 +99,9 @@ class Evaluator(Expressions):
         except MemoryError:
             message = "the program needs too much memory"
             raise self._located(BudgetExceeded(message)) from None
+        except Exception as error:  # a shortcoming of ours, which must not end a training run
+            message = f"this is not understood ({type(error).__name__}); write it more simply"
+            raise self._located(RewardCodeError(message)) from error
 
     # Simple statements ------------------------------------------------------------------------
 
@@ -249,6 +254,7 @@ class Evaluator(Expressions):
 
         def loop() -> None:
             iterations = traced = 0
+            rollable = True
             while True:
                 truth = condition()
                 partings = self._branching.partings
@@ -264,9 +270,12 @@ class Evaluator(Expressions):
                 # `while True` with a traced `break` is as open as a traced condition.
                 left = isinstance(node.test, ast.Constant) and self._branching.partings > partings
                 traced += is_traced(truth) or left
-                if traced >= UNROLLED_ITERATIONS:
-                    rolled_loop(self.machine, condition, partial(self._iteration, node.body))
-                    break
+                if rollable and traced >= UNROLLED_ITERATIONS:
+                    try:
+                        rolled_loop(self.machine, condition, partial(self._iteration, node.body))
+                        break
+                    except ShapeError:
+                        rollable = False  # a list that grows, say: the budget is the bound
             self._block(node.orelse)
 
         self._loop(loop)

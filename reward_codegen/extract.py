@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import warnings
 from dataclasses import dataclass
 
 from reward_codegen.budget import MAX_REPLY_CHARACTERS, MAX_SOURCE_CHARACTERS
@@ -99,10 +100,12 @@ def _normalise(text: str) -> str:
 def _parse(source: str) -> ast.Module | None:
     if len(source) > MAX_SOURCE_CHARACTERS:
         return None
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
 
 
 def _from_json(text: str) -> str | None:
@@ -232,10 +235,12 @@ def _choose(blocks: list[str]) -> tuple[str, tuple[str, ...]]:
 
 def _bare_code(text: str) -> str | None:
     """Code that stands in prose without a fence: the longest run of lines that is Python."""
-    if not re.search(r"^[ \t>]*def\s+\w+\s*\(", text, re.MULTILINE):
-        return None
     lines = _dedent(text).split("\n")
+    code = "\n".join(lines)
+    named = {name for name in REQUIRED if re.search(rf"^def\s+{name}\b", code, re.MULTILINE)}
     starts = [index for index, line in enumerate(lines) if _CODE_START.match(line)]
+    if not named or not starts:
+        return None
     ends = [
         index + 1
         for index in range(len(lines) - 1, -1, -1)
@@ -248,7 +253,8 @@ def _bare_code(text: str) -> str | None:
                 break
             parses += 1
             source = "\n".join(lines[start:end]) + "\n"
-            if _parse(source) is not None and _defines(source) & set(REQUIRED):
+            if _parse(source) is not None and named <= _defines(source):
                 return source
-    first = next(start for start in starts if lines[start].startswith(("def", "import", "from")))
-    return "\n".join(lines[first:]) + "\n"
+    # It is code that does not parse: as it stands, so that its lines keep their numbers.
+    before = "".join(lines[: starts[0]]).strip()
+    return code if not before else "\n".join(lines[starts[0] :])

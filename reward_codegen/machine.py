@@ -8,12 +8,7 @@ import numpy as np
 
 from reward_codegen.backend import NumPyBackend
 from reward_codegen.branching import Branching
-from reward_codegen.budget import (
-    MAX_ELEMENTS,
-    MAX_LOOP_ITERATIONS,
-    UNROLLED_ITERATIONS,
-    Budget,
-)
+from reward_codegen.budget import MAX_LOOP_ITERATIONS, UNROLLED_ITERATIONS, Budget
 from reward_codegen.errors import (
     BudgetExceeded,
     NameNotAdmitted,
@@ -129,7 +124,7 @@ class Machine:
         raise TypeError(f"{kind_of(value)} is not a number or an array of numbers")
 
     def _stack(self, parts: list[Any]) -> Any:
-        self.budget.elements(sum(int(np.size(p)) if not is_traced(p) else p.size for p in parts))
+        self.budget.elements(sum(math.prod(np.shape(part)) for part in parts))
         if not any(is_traced(part) for part in parts):
             return np.array(parts)
         shapes = {np.shape(part) for part in parts}
@@ -149,11 +144,11 @@ class Machine:
             return
         largest = max(sizes)
         self.budget.work(largest**2 if path.startswith("linalg.") else largest)
-        if math.prod(sizes) > MAX_ELEMENTS:
+        if len(sizes) > 1 and path in ENTRYWISE:
             shapes = [a.shape for a in args if isinstance(a, np.ndarray) or is_traced(a)]
-            if path not in ENTRYWISE:
-                self.budget.elements(math.prod(sizes), "a product of arrays")
             self.budget.elements(math.prod(np.broadcast_shapes(*shapes)))
+        elif len(sizes) > 1:
+            self.budget.work(math.prod(sizes))
 
     # Choices ----------------------------------------------------------------------------------
 

@@ -98,6 +98,6 @@ MEMBERS: dict[str, Value] = {
     "factorial": _known_integers("math.factorial", math.factorial, 100),
     "comb": _known_integers("math.comb", math.comb, 500),
     "gcd": _known_integers("math.gcd", math.gcd, 2**64),
-    "fsum": Builtin("math.fsum", lambda m, a, k: sum_(m, a, k)),
-    "prod": Builtin("math.prod", lambda m, a, k: product(m, a, k)),
+    "fsum": Builtin("math.fsum", sum_),
+    "prod": Builtin("math.prod", product),
 }

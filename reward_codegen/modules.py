@@ -195,8 +195,8 @@ _MEMBERS: dict[str, dict[str, Value]] = {
 _TYPING = frozenset(
     words(
         """
-typing typing_extensions collections.abc numpy.typing jax.typing __future__ jaxtyping chex
-"""
+        typing typing_extensions collections.abc numpy.typing jax.typing __future__ jaxtyping chex
+        """
     )
 )
 MODULES = frozenset(_MEMBERS) | _TYPING

@@ -9,40 +9,25 @@ from reward_codegen.syntax import Program, bound_names
 from reward_codegen.tables import words
 from reward_codegen.values import Module
 
-_OUTSIDE = "a reward may not touch files, processes, the network or the interpreter; leave it out"
-_FORBIDDEN = {
-    **dict.fromkeys(
-        words(
-            """
-open exec eval compile input globals locals vars dir getattr setattr delattr hasattr
-breakpoint exit quit help memoryview bytearray bytes id super classmethod staticmethod
-property
+_INTERPRETER_FUNCTIONS = """
+open exec eval compile input globals locals vars dir getattr setattr delattr hasattr breakpoint
+exit quit help memoryview bytearray bytes id super classmethod staticmethod property
 """
-        ),
-        _OUTSIDE,
-    ),
-    "next": "iterators are not admitted; index a list or loop over it",
-    "iter": "iterators are not admitted; index a list or loop over it",
+_OUTSIDE_MODULES = """
+os sys subprocess socket shutil pathlib io builtins importlib ctypes pickle marshal tempfile
+threading multiprocessing asyncio signal urllib requests http ftplib logging inspect gc code pty
+platform glob json csv webbrowser types weakref atexit
+"""
+_OUTSIDE = "a reward may not touch files, processes, the network or the interpreter; leave it out"
+_IMPURE = "{} is not admitted, because a reward must depend on its arguments only; leave it out"
+_FORBIDDEN = {
+    **dict.fromkeys(words(_INTERPRETER_FUNCTIONS), _OUTSIDE),
+    **dict.fromkeys(("next", "iter"), "iterators are not admitted; index a list or loop over it"),
 }
 _FORBIDDEN_MODULES = {
-    **dict.fromkeys(
-        words(
-            """
-os sys subprocess socket shutil pathlib io builtins importlib ctypes pickle marshal tempfile
-threading multiprocessing asyncio signal urllib requests http ftplib logging inspect gc code
-pty platform glob json csv webbrowser types weakref atexit
-"""
-        ),
-        _OUTSIDE,
-    ),
-    **dict.fromkeys(
-        ("random", "secrets", "uuid"),
-        "randomness is not admitted, because a reward must depend on its arguments only",
-    ),
-    **dict.fromkeys(
-        ("time", "datetime", "timeit"),
-        "time is not admitted, because a reward must depend on its arguments only",
-    ),
+    **dict.fromkeys(words(_OUTSIDE_MODULES), _OUTSIDE),
+    **dict.fromkeys(("random", "secrets", "uuid"), _IMPURE.format("randomness")),
+    **dict.fromkeys(("time", "datetime", "timeit"), _IMPURE.format("time")),
 }
 
 
@@ -113,7 +98,7 @@ class _Checker:
     def _check_module(self, name: str) -> None:
         if name in modules.MODULES:
             return
-        reason = _FORBIDDEN_MODULES.get(name.split(".")[0])
+        reason = _FORBIDDEN_MODULES.get(name.split(".", 1)[0])
         raise NameNotAdmitted(
             reason
             or f"the module {name} is not admitted; write the reward for numpy or jax.numpy alone"

@@ -18,7 +18,7 @@ from reward_codegen.extract import extract
 from reward_codegen.names import check_names
 from reward_codegen.reference import FAILED_RECOVERED, FAILED_REWARD, Reference, returned_number
 from reward_codegen.smoke import smoke_test
-from reward_codegen.syntax import Program, parse
+from reward_codegen.syntax import Program, bound_names, parse
 from reward_codegen.values import is_traced
 
 _PARAMETERS = {"is_recovered": ("state",), "calculate_reward": ("state", "action")}
@@ -117,15 +117,20 @@ def _vector(value: Any, size: int, name: str) -> jax.Array:
 
 
 def _check_signatures(program: Program) -> None:
-    functions = {node.name: node for node in program.tree.body if isinstance(node, ast.FunctionDef)}
+    definitions = {
+        node.name: node for node in program.tree.body if isinstance(node, ast.FunctionDef)
+    }
+    bound = bound_names(program.tree)
     for name, parameters in _PARAMETERS.items():
         wanted = f"{name}({', '.join(parameters)})"
-        if name not in functions:
+        if name not in bound:
             raise NameNotAdmitted(
                 f"the function {name} is not defined at the top level of the source; "
                 f"define {wanted}"
             )
-        spec = functions[name].args
+        if name not in definitions or definitions[name].decorator_list:
+            continue  # the call will show
+        spec = definitions[name].args
         positional = [*spec.posonlyargs, *spec.args]
         required = len(positional) - len(spec.defaults)
         enough = len(positional) >= len(parameters) or spec.vararg is not None
@@ -133,7 +138,7 @@ def _check_signatures(program: Program) -> None:
             raise ShapeError(
                 f"the function takes ({', '.join(part.arg for part in positional)}); "
                 f"it must be {wanted}",
-                line=functions[name].lineno,
+                line=definitions[name].lineno,
                 text=f"def {name}",
             )
 

@@ -110,9 +110,10 @@ def sum_(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     if isinstance(value, Masked):
         return machine.binary("+", start, of_masked(machine, "sum", (value,), {}))
     total = start
+    from_nothing = not is_traced(start) and is_number(start) and start == 0
     for there, item in machine.entries(value):
         # Nothing is added to the first: 0 + x is x.
-        first = total is start and start == 0 and is_traced(item) and item.dtype != bool
+        first = total is start and from_nothing and is_traced(item) and item.dtype != bool
         added = item if first else machine.binary("+", total, item)
         total = added if there is None else machine.merge(there, added, total)
     return total

@@ -17,7 +17,7 @@ def words(text: str) -> tuple[str, ...]:
 _ONE_ARRAY = """
 abs absolute fabs sqrt cbrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos
 arctan asin acos atan sinh cosh tanh arcsinh arccosh arctanh asinh acosh atanh sign floor ceil trunc
-rint fix round around isnan isinf isfinite isposinf isneginf logical_not invert bitwise_not negative
+rint round around isnan isinf isfinite isposinf isneginf logical_not invert bitwise_not negative
 positive reciprocal deg2rad rad2deg radians degrees sinc signbit nan_to_num i0
 sum prod mean std var min max amin amax any all argmin argmax median percentile quantile ptp cumsum
 cumprod count_nonzero nansum nanmean nanmax nanmin nanstd nanvar nanprod nanmedian nanargmax
@@ -52,6 +52,7 @@ zeros ones empty full eye identity arange linspace logspace geomspace tri
 # NumPy's former names, and what they are called now.
 FORMER_NAMES: Final = {
     "round_": "round",
+    "fix": "trunc",
     "product": "prod",
     "cumproduct": "cumprod",
     "alltrue": "all",
@@ -71,22 +72,17 @@ ARRAY_ARGUMENTS: Final = _counts()
 SEQUENCE_FUNCTIONS: Final = frozenset(_SEQUENCE_OF_ARRAYS.split())
 
 # Functions and operators that compute each entry from the entries at the same place.
-ENTRYWISE: Final = frozenset(
-    words(
-        """
-        + - * / // % ** & | ^ << >> == != < <= > >= neg pos invert abs
-        absolute fabs sqrt cbrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos
-        arctan sinh cosh tanh sign floor ceil negative isnan isinf isfinite maximum minimum power
-        add subtract multiply divide deg2rad rad2deg arctan2 where clip logical_and logical_or
-        greater greater_equal less less_equal equal not_equal
-        """
-    )
-)
+_ENTRYWISE = """
++ - * / // % ** & | ^ << >> == != < <= > >= neg pos invert abs absolute fabs sqrt cbrt
+square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh tanh
+sign floor ceil negative isnan isinf isfinite maximum minimum power add subtract multiply
+divide deg2rad rad2deg arctan2 where clip logical_and logical_or greater greater_equal less
+less_equal equal not_equal
+"""
+ENTRYWISE: Final = frozenset(words(_ENTRYWISE))
 
 # Keyword arguments that a library function may be called with.
-KEYWORDS: Final = frozenset(
-    words(
-        """
+_KEYWORDS = """
 a a_max a_min alpha arr array arrays atol axes axis axis1 axis2 assume_unique bias bins
 condlist copy constant_values choicelist ddof decimals default dtype endpoint equal_nan
 fill_value indexing initial invert k keepdims kth left M m max min mode n N nan ndmin ndim
@@ -94,19 +90,15 @@ negative_slope neginf num offset ord p pad_width period posinf prepend q reps re
 rtol shape shift side start step stop tol trim v weights where x x1 x2 xi xp fp y precision
 b base
 """
-    )
-)
+KEYWORDS: Final = frozenset(words(_KEYWORDS))
 
 # jax.nn and jax.lax ----------------------------------------------------------------------------
 
-NN_FUNCTIONS: Final = frozenset(
-    words(
-        """
+_NN_FUNCTIONS = """
 relu relu6 sigmoid hard_sigmoid hard_tanh softplus log_sigmoid soft_sign silu swish elu
 leaky_relu softmax logsumexp tanh
 """
-    )
-)
+NN_FUNCTIONS: Final = frozenset(words(_NN_FUNCTIONS))
 NN_SYNONYMS: Final = {"swish": "nn.silu", "tanh": "tanh"}
 
 # A lax function and the function above that it is.

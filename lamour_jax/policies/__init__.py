@@ -7,8 +7,10 @@ its header (`command`, `env_steps`, `ordinary_return`, ...) and in `README.md`.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -58,9 +60,16 @@ class PolicyHeader:
 
 def save(path: Path, header: PolicyHeader, agent: Agent) -> None:
     """Writes a policy file; the same content gives the same bytes."""
-    header_text = json.dumps(dataclasses.asdict(header), indent=1)
-    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(agent).items()}
-    np.savez_compressed(path, allow_pickle=False, **{_HEADER: np.array(header_text)}, **arrays)
+    arrays = {_HEADER: np.array(json.dumps(dataclasses.asdict(header), indent=1))}
+    arrays |= {name: np.array(leaf, order="C") for name, leaf in _named_leaves(agent).items()}
+    # As `np.savez_compressed` does, but without the time of day in each entry.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content.getvalue())
 
 
 def load(path: Path) -> tuple[PolicyHeader, Agent]:
@@ -73,6 +82,8 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         fields = json.loads(str(arrays.pop(_HEADER)))
+        if not isinstance(fields, dict):
+            raise ValueError("its header is not an object")
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
             raise UserError(
@@ -88,7 +99,17 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
             leaves[name] = jnp.asarray(arrays[name], expected.dtype)
     except FileNotFoundError:
         raise UserError(f"policy file {path} does not exist") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise UserError(
             f"policy file {path} is damaged or not a policy file ({type(error).__name__}: {error})"
         ) from None
