@@ -61,7 +61,8 @@ class PolicyHeader:
 def save(path: Path, header: PolicyHeader, agent: Agent) -> None:
     """Writes a policy file; the same content gives the same bytes."""
     arrays = {_HEADER: np.array(json.dumps(dataclasses.asdict(header), indent=1))}
-    arrays |= {name: np.array(jnp.asarray(leaf), order="C") for name, leaf in _named_leaves(agent).items()}
+    for name, leaf in _named_leaves(agent).items():
+        arrays[name] = np.array(jnp.asarray(leaf), order="C")
     # As `np.savez_compressed` does, but without the time of day in each entry.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
