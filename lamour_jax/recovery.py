@@ -80,7 +80,6 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
     """
     header, original = policies.load_original(config.env, config.policy)
     config = policies.with_shape_of(header, config)
-    folder.write_text("config.yaml", config.to_yaml())
 
     def load(start: str | dict[str, float], **options: Any) -> RecoveryEnv:
         return envs.load(config.env, start=start, engine=config.engine, **options)
@@ -92,6 +91,8 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
     )
     with console.stage("Reward"):
         reward = load_reward(config, env)
+        # Written only now: after a mistake up to here the same --out can be given again.
+        folder.write_text("config.yaml", config.to_yaml())
         folder.write_text("reward.py", reward.program.source)
         console.say(f"  {reward.origin}, sha256 {reward.program.sha256[:12]}")
 
@@ -127,7 +128,8 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
 
         state, history = train(learner, config, folder, console, evaluate, _facts)
         agent = learner.settled(state.agent)
-        provenance = {"stage": "recovery", "method": config.method, "env_steps": config.steps}
+        trained_steps = config.iterations * config.ppo.batch_size
+        provenance = {"stage": "recovery", "method": config.method, "env_steps": trained_steps}
         policies.save(folder.path / "policy.npz", header.derived(provenance), agent)
 
     with console.stage(f"Evaluation ({episodes} episodes each)"):
@@ -193,7 +195,7 @@ def _result(
         "ood_return": ood["return"],
         "original_return_before": before["return"],
         "original_return_after": after["return"],
-        "retention": after["return"] / before["return"],
+        "retention": after["return"] / before["return"] if before["return"] else float("nan"),
         "reward_source": reward.origin,
         "reward_sha256": reward.program.sha256,
         "versions": facts["versions"],
