@@ -58,14 +58,14 @@ _RECOVERY = {
         ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
     ),
     "ant": RunConfig(
-        steps=4_000_000,
+        steps=3_000_000,
         training_starts={"ood": 1.0},
         training_episode_length=200,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(
             max_std=(0.2, 0.1),
             min_std=0.1,
-            explore_std=(1.5, 0.3),
+            explore_std=(1.8, 0.3),
             explore_correlation=0.4,
             target_kl=0.02,
             acting_weight=(0.03, 1.0),

@@ -89,7 +89,10 @@ class Expressions:
         except _PROGRAM_ERRORS as error:
             self._node = node
             message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-            self.machine.fail(_exception_name(error), _first_sentence(message))
+            try:
+                self.machine.fail(_exception_name(error), _first_sentence(message))
+            except RewardCodeError as refusal:
+                raise self._located(refusal) from None
         except RewardCodeError as error:
             if error.line is None:
                 self._node = node
