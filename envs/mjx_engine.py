@@ -21,8 +21,9 @@ with contextlib.redirect_stdout(io.StringIO()):
 class MjxEngine:
     """Steps MJX on JAX's default device (see `envs.physics.PhysicsEngine`)."""
 
-    # MJX runs a fixed number of solver iterations for a whole batch, and they decide its speed.
-    # 4 Newton iterations with 8 line-search steps stay close to C MuJoCo (tests/envs).
+    # MJX runs a fixed number of solver iterations for a whole batch, and they decide its speed. At
+    # 4 Newton iterations with 8 line-search steps, 95 % of random HalfCheetah states are within
+    # 1e-5 of C MuJoCo after a control step; the rest, pressed into the floor, differ by 2 to 17 %.
     SOLVER_ITERATIONS = 4
     LINE_SEARCH_STEPS = 8
 

@@ -207,8 +207,8 @@ class RecoveryEnv(abc.ABC):
     def step(self, state: State, action: jax.Array) -> State:
         """Advances one control step under `action` `(action_size,)`, clipped to -1..1.
 
-        An episode that is done stays where it ended until `restart` draws a new one. A simulation
-        whose state is no longer finite terminates with reward 0.
+        A done episode goes on being simulated until `restart` draws a new start. A simulation whose
+        state is no longer finite terminates with reward 0.
         """
         action = jnp.clip(action, -1.0, 1.0)
         data = self.engine.step(state.data, action, self.frame_skip)
@@ -268,8 +268,9 @@ class RecoveryEnv(abc.ABC):
 
     def _normalize_quaternions(self, qpos: jax.Array) -> jax.Array:
         for kind, address in zip(self.model.jnt_type, self.model.jnt_qposadr, strict=True):
-            if kind in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):
-                first = int(address) + (3 if kind == mujoco.mjtJoint.mjJNT_FREE else 0)
+            joint = mujoco.mjtJoint(kind)
+            if joint in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):
+                first = int(address) + (3 if joint == mujoco.mjtJoint.mjJNT_FREE else 0)
                 quaternion = qpos[first : first + 4]
                 qpos = qpos.at[first : first + 4].set(quaternion / jnp.linalg.norm(quaternion))
         return qpos
