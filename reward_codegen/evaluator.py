@@ -89,9 +89,7 @@ class Evaluator(Expressions):
         try:
             with np.errstate(all="ignore"):
                 return action()
-        except RewardCodeError as error:
-            if error.line is None:
-                raise self._located(error) from None
+        except RewardCodeError:
             raise
         except RecursionError:
             message = "the program nests calls or expressions too deeply"
@@ -107,9 +105,14 @@ class Evaluator(Expressions):
 
     def _block(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
-            self.machine.budget.step()
             self._node = statement
-            getattr(self, "_do_" + type(statement).__name__)(statement)
+            try:
+                self.machine.budget.step()
+                getattr(self, "_do_" + type(statement).__name__)(statement)
+            except RewardCodeError as error:
+                if error.line is None:
+                    raise self._located(error) from None
+                raise
 
     def _do_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):
@@ -293,13 +296,13 @@ class Evaluator(Expressions):
         self._node = node
         if not isinstance(error, ExceptionValue):
             raise NameNotAdmitted(f"{kind_of(error)} cannot be raised; raise ValueError(...)")
-        self.machine.fail(error.type.name, error.message, explicit=True)
+        self._fail(error.type.name, error.message, explicit=True)
 
     def _do_Assert(self, node: ast.Assert) -> None:
         def fail() -> None:
             message = "" if node.msg is None else conversions.as_text(self.eval(node.msg))
             self._node = node
-            self.machine.fail("AssertionError", message, explicit=True)
+            self._fail("AssertionError", message, explicit=True)
 
         self._branch(node.test, lambda: None, fail)
 

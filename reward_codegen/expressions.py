@@ -89,15 +89,19 @@ class Expressions:
         except _PROGRAM_ERRORS as error:
             self._node = node
             message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-            try:
-                self.machine.fail(_exception_name(error), _first_sentence(message))
-            except RewardCodeError as refusal:
-                raise self._located(refusal) from None
+            self._fail(_exception_name(error), _first_sentence(message))
         except RewardCodeError as error:
             if error.line is None:
                 self._node = node
                 raise self._located(error) from None
             raise
+
+    def _fail(self, name: str, message: str, *, explicit: bool = False) -> None:
+        """A program exception at the present place."""
+        try:
+            self.machine.fail(name, message, explicit=explicit)
+        except RewardCodeError as error:
+            raise self._located(error) from None
 
     def _located(self, error: RewardCodeError) -> RewardCodeError:
         """The same error with the line and text that are being evaluated."""

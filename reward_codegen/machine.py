@@ -226,9 +226,15 @@ class Machine:
     # Merging (the branching's Select) -----------------------------------------------------------
 
     def both(self, left: Value, right: Value) -> Value:
+        for known, other in ((left, right), (right, left)):
+            if not is_traced(known):
+                return other if known else False
         return self.backend.apply("logical_and", left, right)
 
     def either(self, left: Value, right: Value) -> Value:
+        for known, other in ((left, right), (right, left)):
+            if not is_traced(known):
+                return True if known else other
         return self.backend.apply("logical_or", left, right)
 
     def negate(self, condition: Value) -> Value:

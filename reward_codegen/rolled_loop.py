@@ -52,6 +52,7 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
     backend = machine.backend
     assert isinstance(backend, JaxBackend)
     branching = machine.branching
+    present = branching.present()  # while the trace is still the one that it belongs to
     carry = _Carry([], [], [])
     exits = _Exits([], [])
 
@@ -116,7 +117,6 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
         return count + 1, goes_on, flags, values, contents
 
     first = _as_array(machine.truth(condition()))
-    present = branching.present()
     start = (
         jnp.int32(0),
         first if present is None else first & present,

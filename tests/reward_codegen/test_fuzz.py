@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from jax.extend import core as jax_core
 
 from reward_codegen import RewardCodeError, compile_reward, library
-from reward_codegen.errors import BudgetExceeded
 from reward_codegen.reference import Reference
 
 from .generated import ACTION, STATE, programs
 
 FEW = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 DATA = Path(__file__).parent / "data"
 TEXTS = [library.source(name) for name in library.names()]
@@ -107,8 +106,4 @@ FOUND = sorted((DATA / "found_by_fuzzing").glob("*.py"))
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
 def test_what_fuzzing_has_found_stays_mended(path: Path) -> None:
-    try:
-        assert_agrees(path.read_text())
-    except BudgetExceeded as refusal:
-        # Known: a list that grows in a loop on the state is unrolled to the loop's bound.
-        pytest.xfail(f"refused although it is small: {refusal}")
+    assert_agrees(path.read_text())
