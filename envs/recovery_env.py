@@ -37,10 +37,11 @@ class State(struct.PyTreeNode):
         reward: the original task's reward while healthy, 0 otherwise (as in the official code).
         done: 1.0 when the episode has ended, by termination or by truncation, else 0.0.
         metrics: named scalars for logging.
-        info: `healthy`, `was_healthy` (at any step of this episode), `fell` (unhealthy at any
-            step after the first healthy one), `termination`, `truncation` (booleans), `steps`
-            (int32), `healthy_streak` (int32, healthy steps in a row up to now), `task_reward`
-            (the original task's reward, healthy or not), `key` (of the next start).
+        info: `healthy`, `was_healthy` (at any step of this episode), `falling` (healthy before this
+            step, not after it), `fell` (unhealthy at any step after the first healthy one),
+            `termination`, `truncation` (booleans), `steps` (int32), `healthy_streak` (int32,
+            healthy steps in a row up to now), `task_reward` (the original task's reward, healthy
+            or not), `key` (of the next start).
     """
 
     data: Any
@@ -194,6 +195,7 @@ class RecoveryEnv(abc.ABC):
             info={
                 "healthy": healthy,
                 "was_healthy": healthy,
+                "falling": jnp.bool_(False),
                 "fell": jnp.bool_(False),
                 "termination": jnp.bool_(False),
                 "truncation": jnp.bool_(False),
@@ -229,6 +231,7 @@ class RecoveryEnv(abc.ABC):
             | {
                 "healthy": healthy,
                 "was_healthy": was_healthy,
+                "falling": state.info["healthy"] & ~healthy,
                 "fell": state.info["fell"] | (was_healthy & ~healthy),
                 "termination": termination,
                 "truncation": truncation,

@@ -24,10 +24,13 @@ class ObjectiveConfig:
     Attributes:
         aux_coef: scale of the model's reward against the task's.
         consol_coef: weight of policy consolidation (LPC) against normalised advantages.
+        fall_cost: taken off the reward of a step in which a healthy robot becomes unhealthy. What
+            the official rule, which ends the episode there, is meant to say.
     """
 
     aux_coef: float = 0.5
     consol_coef: float = 0.1
+    fall_cost: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -44,18 +44,23 @@ def original_task() -> Objective:
 
 
 def make_objective(
-    method: str, program: RewardProgram, aux_coef: float, consol_coef: float
+    method: str,
+    program: RewardProgram,
+    aux_coef: float,
+    consol_coef: float,
+    fall_cost: float = 0.0,
 ) -> Objective:
     """Returns the objective of a recovery method.
 
-    Every method explores, that is acts with the wider noise, where `is_recovered` says 0: the
-    comparison is of rewards and of consolidation, not of noise.
+    Every method explores, that is acts with the wider noise, where `is_recovered` says 0, and pays
+    for falls: the comparison is of rewards and of consolidation, not of noise or termination.
 
     Args:
         method: a name of `METHODS`.
         program: the language model's reward code.
         aux_coef: scale of its reward.
         consol_coef: weight of policy consolidation in recovered states.
+        fall_cost: what a step costs in which a healthy robot becomes unhealthy.
 
     Raises:
         ValueError: the method is unknown.
@@ -73,8 +78,12 @@ def make_objective(
         "env": lambda state, action: state.info["task_reward"],
         "zero": lambda state, action: state.reward,
     }
+
+    def reward(state: State, action: jax.Array) -> jax.Array:
+        return rewards[method](state, action) - fall_cost * state.info["falling"]
+
     return Objective(
-        reward=rewards[method],
+        reward=reward,
         consolidation=(
             (lambda obs: consol_coef * program.is_recovered(obs)) if method == "lamour" else _zero
         ),

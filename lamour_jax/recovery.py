@@ -114,6 +114,7 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
             reward.program,
             config.objective.aux_coef,
             config.objective.consol_coef,
+            config.objective.fall_cost,
         )
         learner = Learner(env, objective, config.ppo, config.iterations, original)
         quick = Evaluator(

@@ -98,6 +98,15 @@ def test_falling_terminates_only_after_having_been_healthy(
     assert not after.info["truncation"].any()
 
 
+def test_falling_marks_the_one_step_that_loses_health(
+    step: Batched, upright_and_fallen: State
+) -> None:
+    fallen = jax.tree.map(lambda leaf: jnp.stack([leaf[1], leaf[1]]), upright_and_fallen)
+    falling = step(with_info(fallen, healthy=jnp.array([True, False])), NO_ACTION)
+    np.testing.assert_array_equal(falling.info["falling"], [True, False])
+    np.testing.assert_array_equal(step(falling, NO_ACTION).info["falling"], [False, False])
+
+
 def test_ood_start_is_never_terminated_before_it_was_healthy() -> None:
     env = hopper(start="ood")
 

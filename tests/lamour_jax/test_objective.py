@@ -30,7 +30,7 @@ class TwoLines:
 PROGRAM = cast(RewardProgram, TwoLines)
 
 
-def state(healthy: bool) -> State:
+def state(healthy: bool, falling: bool = False) -> State:
     """A state at 3.0 whose transition was worth 7 to the original task."""
     return State(
         data=None,
@@ -38,7 +38,11 @@ def state(healthy: bool) -> State:
         reward=jnp.float32(7.0 if healthy else 0.0),
         done=jnp.float32(0.0),
         metrics={},
-        info={"healthy": jnp.bool_(healthy), "task_reward": jnp.float32(7.0)},
+        info={
+            "healthy": jnp.bool_(healthy),
+            "falling": jnp.bool_(falling),
+            "task_reward": jnp.float32(7.0),
+        },
     )
 
 
@@ -58,6 +62,14 @@ def state(healthy: bool) -> State:
 def test_reward(method: str, healthy: bool, reward: float) -> None:
     objective = make_objective(method, PROGRAM, aux_coef=0.2, consol_coef=0.1)
     assert float(objective.reward(state(healthy), ACTION)) == pytest.approx(reward)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fall_costs_the_same_in_every_method(method: str) -> None:
+    objective = make_objective(method, PROGRAM, aux_coef=0.2, consol_coef=0.1, fall_cost=20.0)
+    down = objective.reward(state(healthy=False), ACTION)
+    falling = objective.reward(state(healthy=False, falling=True), ACTION)
+    assert float(down - falling) == pytest.approx(20.0)
 
 
 @pytest.mark.parametrize("method", METHODS)
