@@ -42,8 +42,8 @@ class Walker2d(RecoveryEnv):
             "ordinary": Start(upright, qpos_noise=5e-3, qvel_noise=5e-3),
             "perturbed": Start(
                 upright,
-                qpos_noise=np.array([0, 0.05, 0.2, *[0.2] * 6]),
-                qvel_noise=0.8,
+                qpos_noise=np.array([0, 0.1, 0.25, *[0.25] * 6]),
+                qvel_noise=np.array([1.0, 1.5, 1.0, *[2.0] * 6]),
                 qvel_normal=True,
             ),
             "ood": ood,
