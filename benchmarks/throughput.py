@@ -38,7 +38,7 @@ from envs.physics import ENGINES
 from lamour_jax import policies
 from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
-from lamour_jax.objective import make_objective
+from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
 from lamour_jax.presets import preset
@@ -226,10 +226,8 @@ def acting_and_training(workload: Workload) -> list[Subject]:
     program = compile_reward(
         library.source(env.name), state_size=env.observation_size, action_size=env.action_size
     )
-    coefficients = config.objective
-    objective = make_objective(
-        config.method, program, coefficients.aux_coef, coefficients.consol_coef
-    )
+    ingredients = Ingredients(program, config.objective, header.network(), original)
+    objective = make_objective(config.method, ingredients)
     # Schedules long enough that no measurement comes to their end.
     learner = Learner(env, objective, config.ppo, iterations=1_000_000, original=original)
 
@@ -241,6 +239,7 @@ def acting_and_training(workload: Workload) -> list[Subject]:
             objective,
             learner.network,
             state.agent,
+            original,
             bounds,
             state.acting,
             config.ppo.unroll_length,

@@ -56,7 +56,7 @@ class RunConfig:
         env: robot.
         stage: `recovery`, or `original` to train an original policy anew.
         engine: physics engine.
-        method: what is optimised, a name of `lamour_jax.objective.METHODS`.
+        method: what is optimised, a name of `lamour_jax.methods.METHODS`.
         reward: `auto`, `library`, or the path of a file with reward code.
         start: the start that is evaluated, and trained from unless `training_starts` says more.
         training_starts: starts of training episodes and their shares.

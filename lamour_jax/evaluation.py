@@ -10,7 +10,8 @@ import numpy as np
 from flax import struct
 
 from envs import RECOVERED_SHARE, RecoveryEnv, State
-from lamour_jax.ppo.networks import ActorCritic, Agent
+from lamour_jax.controller import Controller
+from lamour_jax.ppo.networks import Agent
 
 
 class Episodes(struct.PyTreeNode):
@@ -47,48 +48,28 @@ class Episodes(struct.PyTreeNode):
         }
 
 
-def act(
-    network: ActorCritic,
-    agent: Agent,
-    exploring: Callable[[jax.Array], jax.Array] | None,
-    obs: jax.Array,
-    key: jax.Array,
-) -> jax.Array:
-    """Returns actions for observations `(batch, observation_size)`.
-
-    The mean action if `exploring` is None; else a sample with the agent's own noise, which is
-    wider where `exploring` of an observation is true.
-    """
-    mean = network.mean(agent.params, network.normalize(agent, obs))
-    if exploring is None:
-        return mean
-    std = jnp.exp(agent.params.log_std)
-    std = jnp.where(jax.vmap(exploring)(obs)[:, None], std[1], std[0])
-    return network.sample(key, mean, std)
-
-
 class Evaluator:
     """Measures agents on one environment; compiled once, used for every agent."""
 
     def __init__(
         self,
         env: RecoveryEnv,
-        network: ActorCritic,
+        controller: Controller,
         episodes: int,
-        exploring: Callable[[jax.Array], jax.Array] | None = None,
+        sampled: bool = False,
     ):
         """Prepares the compiled evaluation.
 
         Args:
             env: built with `terminate=False`: early termination is accounted for afterwards.
-            network: of the agents.
+            controller: how agents act.
             episodes: how many run side by side, once each.
-            exploring: None for mean actions, else as in `act`.
+            sampled: with the policies' noise instead of mean actions.
         """
 
         def run(agent: Agent, key: jax.Array) -> Episodes:
             def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
-                return act(network, agent, exploring, obs, key)
+                return controller(agent, obs, key if sampled else None)
 
             return run_episodes(env, policy, key, episodes)
 
@@ -136,7 +117,7 @@ def run_episodes(
 
 
 def record_episode(
-    env: RecoveryEnv, network: ActorCritic, agent: Agent, seed: int
+    env: RecoveryEnv, controller: Controller, agent: Agent, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Runs one episode with mean actions.
 
@@ -146,7 +127,7 @@ def record_episode(
 
     def run(agent: Agent, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         def step(state: State, _: None) -> tuple[State, tuple[jax.Array, jax.Array]]:
-            action = act(network, agent, None, state.obs[None], key)[0]
+            action = controller(agent, state.obs[None])[0]
             state = env.step(state, action)
             return state, (state.data.qpos, state.info["healthy"])
 

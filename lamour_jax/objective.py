@@ -1,25 +1,24 @@
-"""What is optimised: a reward mix and a consolidation weight, as pure functions of a transition."""
+"""What a method optimises and who acts: pure functions of one environment's values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from envs import State
 
-if TYPE_CHECKING:
-    from reward_codegen import RewardProgram
 
-METHODS = {
-    "lamour": "the model's reward while unhealthy, consolidation where recovered",
-    "lamour-no-lpc": "the same without consolidation (ablation)",
-    "env": "the original task's reward everywhere",
-    "zero": "the original task's reward while healthy, 0 while not",
-}
+def nowhere(obs: jax.Array) -> jax.Array:
+    """False in every observation."""
+    return jnp.bool_(False)
+
+
+def zero(obs: jax.Array) -> jax.Array:
+    """0 in every observation."""
+    return jnp.float32(0.0)
 
 
 @dataclass(frozen=True)
@@ -31,69 +30,24 @@ class Objective:
             action as it was applied, `(action_size,)`.
         consolidation: weight `()` of staying close to the original policy in an observation.
         exploring: whether an observation calls for exploration noise, `()` bool.
+        original_acts: whether the frozen original policy acts in an observation instead of the
+            one that learns, `()` bool.
     """
 
     reward: Callable[[State, jax.Array], jax.Array]
-    consolidation: Callable[[jax.Array], jax.Array]
-    exploring: Callable[[jax.Array], jax.Array]
+    consolidation: Callable[[jax.Array], jax.Array] = zero
+    exploring: Callable[[jax.Array], jax.Array] = nowhere
+    original_acts: Callable[[jax.Array], jax.Array] = nowhere
+
+    def with_fall_cost(self, cost: float) -> Objective:
+        """Returns the objective in which a healthy robot's becoming unhealthy costs `cost`."""
+
+        def reward(state: State, action: jax.Array) -> jax.Array:
+            return self.reward(state, action) - cost * state.info["falling"]
+
+        return Objective(reward, self.consolidation, self.exploring, self.original_acts)
 
 
 def original_task() -> Objective:
     """The original task alone: what original policies are trained with."""
-    return Objective(lambda state, action: state.reward, consolidation=_zero, exploring=_nowhere)
-
-
-def make_objective(
-    method: str,
-    program: RewardProgram,
-    aux_coef: float,
-    consol_coef: float,
-    fall_cost: float = 0.0,
-) -> Objective:
-    """Returns the objective of a recovery method.
-
-    Every method explores, that is acts with the wider noise, where `is_recovered` says 0, and pays
-    for falls: the comparison is of rewards and of consolidation, not of noise or termination.
-
-    Args:
-        method: a name of `METHODS`.
-        program: the language model's reward code.
-        aux_coef: scale of its reward.
-        consol_coef: weight of policy consolidation in recovered states.
-        fall_cost: what a step costs in which a healthy robot becomes unhealthy.
-
-    Raises:
-        ValueError: the method is unknown.
-    """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-
-    def task_or_auxiliary(state: State, action: jax.Array) -> jax.Array:
-        auxiliary = aux_coef * program.calculate_reward(state.obs, action)
-        return jnp.where(state.info["healthy"], state.info["task_reward"], auxiliary)
-
-    rewards = {
-        "lamour": task_or_auxiliary,
-        "lamour-no-lpc": task_or_auxiliary,
-        "env": lambda state, action: state.info["task_reward"],
-        "zero": lambda state, action: state.reward,
-    }
-
-    def reward(state: State, action: jax.Array) -> jax.Array:
-        return rewards[method](state, action) - fall_cost * state.info["falling"]
-
-    return Objective(
-        reward=reward,
-        consolidation=(
-            (lambda obs: consol_coef * program.is_recovered(obs)) if method == "lamour" else _zero
-        ),
-        exploring=lambda obs: program.is_recovered(obs) == 0,
-    )
-
-
-def _nowhere(obs: jax.Array) -> jax.Array:
-    return jnp.bool_(False)
-
-
-def _zero(obs: jax.Array) -> jax.Array:
-    return jnp.float32(0.0)
+    return Objective(lambda state, action: state.reward)

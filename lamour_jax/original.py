@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
+
+import jax.numpy as jnp
 
 import envs
 from lamour_jax import policies, report
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
+from lamour_jax.controller import Controller
 from lamour_jax.evaluation import Evaluator
 from lamour_jax.objective import original_task
 from lamour_jax.ppo.learner import Learner
@@ -33,7 +37,11 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     initial = None
     if config.policy:
         header, initial = policies.load_original(config.env, config.policy)
+        header = dataclasses.replace(header, dropout=config.ppo.dropout)
         config = policies.with_shape_of(header, config)
+        if header.dropout and initial.max_hidden_variance is None:
+            units = header.hidden_sizes[-1]
+            initial = initial.replace(max_hidden_variance=jnp.zeros(units))
     folder.write_text("config.yaml", config.to_yaml())
     env = envs.load(config.env, start=config.training_starts, engine=config.engine)
     ordinary = envs.load(config.env, start="ordinary", engine=config.engine, terminate=False)
@@ -41,7 +49,8 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     seed = config.seed + _EVALUATION_SEED
     with console.stage(f"Original task ({config.env}, {config.steps:,} steps)"):
         learner = Learner(env, objective, config.ppo, config.iterations, initial=initial)
-        quick = Evaluator(ordinary, learner.network, config.evaluation.episodes_during_training)
+        controller = Controller(learner.network)
+        quick = Evaluator(ordinary, controller, config.evaluation.episodes_during_training)
 
         def evaluate(agent: Agent) -> dict[str, float]:
             return {f"eval/{name}": v for name, v in quick(agent, seed + 1).summary().items()}
@@ -55,10 +64,8 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
 
     with console.stage(f"Evaluation ({config.evaluation.episodes} episodes each)"):
         episodes = config.evaluation.episodes
-        mean = Evaluator(ordinary, learner.network, episodes)(agent, seed).summary()
-        sampled = Evaluator(ordinary, learner.network, episodes, objective.exploring)(
-            agent, seed
-        ).summary()
+        mean = Evaluator(ordinary, controller, episodes)(agent, seed).summary()
+        sampled = Evaluator(ordinary, controller, episodes, sampled=True)(agent, seed).summary()
     result = {
         "env": config.env,
         "stage": "original",
@@ -81,6 +88,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         action_size=env.action_size,
         hidden_sizes=config.ppo.hidden_sizes,
         activation=config.ppo.activation,
+        dropout=config.ppo.dropout,
         provenance=result,
     )
     policies.save(folder.path / "policy.npz", header, agent)

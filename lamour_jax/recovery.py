@@ -11,9 +11,10 @@ from envs import RecoveryEnv
 from lamour_jax import policies, report
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
+from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
 from lamour_jax.evaluation import Evaluator, record_episode
-from lamour_jax.objective import make_objective
+from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import RunFolder
@@ -78,7 +79,9 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
     Raises:
         UserError: an unknown name, a bad policy file or reward code.
     """
-    header, original = policies.load_original(config.env, config.policy)
+    header, original = policies.load_original(
+        config.env, config.policy, METHODS[config.method].needs_dropout
+    )
     config = policies.with_shape_of(header, config)
 
     def load(start: str | dict[str, float], **options: Any) -> RecoveryEnv:
@@ -99,28 +102,26 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
     with console.stage(f"Original policy ({config.env})"):
         network = header.network()
         seed, episodes = config.seed + _EVALUATION_SEED, config.evaluation.episodes
-        ordinary = Evaluator(load("ordinary", terminate=False), network, episodes)
-        out_of_distribution = Evaluator(load(config.start, terminate=False), network, episodes)
-        before = ordinary(original, seed).summary()
-        before_ood = out_of_distribution(original, seed).summary()
+        objective = make_objective(
+            config.method, Ingredients(reward.program, config.objective, network, original)
+        )
+        controller = Controller(network, objective, original)
+        out_of_distribution = load(config.start, terminate=False)
+        measure = {
+            config.start: Evaluator(out_of_distribution, controller, episodes),
+            "ordinary": Evaluator(load("ordinary", terminate=False), controller, episodes),
+        }
+        before = measure["ordinary"](original, seed).summary()
+        before_ood = measure[config.start](original, seed).summary()
         console.say(
             f"  ordinary return {before['return']:.0f}; from start {config.start!r}: "
             f"recovery rate {before_ood['recovery_rate']:.2f}"
         )
 
     with console.stage(f"Recovery training ({config.method}, {config.steps:,} steps)"):
-        objective = make_objective(
-            config.method,
-            reward.program,
-            config.objective.aux_coef,
-            config.objective.consol_coef,
-            config.objective.fall_cost,
-        )
         learner = Learner(env, objective, config.ppo, config.iterations, original)
         quick = Evaluator(
-            load(config.start, terminate=False),
-            network,
-            config.evaluation.episodes_during_training,
+            out_of_distribution, controller, config.evaluation.episodes_during_training
         )
 
         def evaluate(agent: Agent) -> dict[str, float]:
@@ -134,26 +135,18 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
         policies.save(folder.path / "policy.npz", header.derived(provenance), agent)
 
     with console.stage(f"Evaluation ({episodes} episodes each)"):
-        noisy = Evaluator(load("ood-noisy", terminate=False), network, episodes)
-        noisy_sampled = Evaluator(
-            load("ood-noisy", terminate=False), network, episodes, objective.exploring
-        )
-        sampled = Evaluator(
-            load(config.start, terminate=False), network, episodes, objective.exploring
-        )
-        measured = {
-            f"{config.start}": out_of_distribution(agent, seed),
-            f"{config.start}, sampled": sampled(agent, seed),
-            "ood-noisy": noisy(agent, seed),
-            "ood-noisy, sampled": noisy_sampled(agent, seed),
-            "ordinary": ordinary(agent, seed),
+        noisy = load("ood-noisy", terminate=False)
+        measure |= {
+            f"{config.start}, sampled": Evaluator(out_of_distribution, controller, episodes, True),
+            "ood-noisy": Evaluator(noisy, controller, episodes),
+            "ood-noisy, sampled": Evaluator(noisy, controller, episodes, True),
         }
-        evaluations = {name: entry.summary() for name, entry in measured.items()}
+        evaluations = {name: run(agent, seed).summary() for name, run in measure.items()}
     result = _result(config, env, reward, history, before, evaluations)
     with console.stage("Report"):
         folder.write_json("result.json", result)
         report.plot_curves(history.rows, folder.path / "curves.png", config.env)
-        recorded = record_episode(load(config.start, terminate=False), network, agent, seed)
+        recorded = record_episode(out_of_distribution, controller, agent, seed)
         console.say(f"  {report.render_episode(env, *recorded, folder.path / 'episode.gif')}")
     report.print_result(console, result, before_ood)
     console.say(f"Everything is in {folder.path}")

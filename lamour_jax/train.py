@@ -15,7 +15,7 @@ from envs.physics import ENGINES, EngineUnavailable
 from lamour_jax.config import RunConfig, Stage, override, validate
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
-from lamour_jax.objective import METHODS
+from lamour_jax.methods import METHODS
 from lamour_jax.original import run_original
 from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recovery
@@ -33,7 +33,7 @@ class Arguments:
     engine: str = "auto"
     """Physics engine: auto, mujoco, mjx or mjx-warp."""
     method: str = "lamour"
-    """What is optimised: lamour, lamour-no-lpc, env or zero."""
+    """What is optimised: lamour, lamour-no-lpc, lamour-switch, sero, env or zero."""
     reward: str = "auto"
     """auto, library, or the path of a file with reward code."""
     start: str | None = None

@@ -35,6 +35,7 @@ class PolicyHeader:
     Attributes:
         env: robot it was trained for.
         observation_size, action_size, hidden_sizes, activation: its networks' shape.
+        dropout: share of hidden units that was left out while it was trained.
         provenance: how it came to be and what it was measured at, as plain JSON.
         format_version: of this file format.
     """
@@ -45,12 +46,17 @@ class PolicyHeader:
     hidden_sizes: tuple[int, ...]
     activation: str
     provenance: dict[str, Any]
+    dropout: float = 0.0
     format_version: int = FORMAT_VERSION
 
     def network(self) -> ActorCritic:
         """Returns the networks that the parameters belong to."""
         return ActorCritic(
-            self.observation_size, self.action_size, self.hidden_sizes, self.activation
+            self.observation_size,
+            self.action_size,
+            self.hidden_sizes,
+            self.activation,
+            self.dropout,
         )
 
     def derived(self, provenance: dict[str, Any]) -> PolicyHeader:
@@ -118,28 +124,43 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
     return header, jax.tree.unflatten(structure, list(leaves.values()))
 
 
-def load_original(env: str, path: str = "") -> tuple[PolicyHeader, Agent]:
+def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[PolicyHeader, Agent]:
     """Reads the original policy of a robot: the file at `path`, or the one that ships.
 
+    With `dropout`, it must be one that was trained with dropout.
+
     Raises:
-        UserError: nothing ships for this robot, the file is bad, or it is another robot's.
+        UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
+            trained without dropout though that is needed.
     """
-    file = Path(path) if path else Path(str(resources.files(__name__) / f"{env}.npz"))
+    name = f"{env}-dropout" if dropout else env
+    file = Path(path) if path else Path(str(resources.files(__name__) / f"{name}.npz"))
+    with_dropout, setting = (
+        (" trained with dropout", " --set ppo.dropout=0.1") if dropout else ("", "")
+    )
     if not path and not file.exists():
         raise UserError(
-            f"no original policy ships for {env!r}; train one with "
-            f"`python -m lamour_jax.train --stage original --env {env}` and pass it by --policy"
+            f"no original policy{with_dropout} ships for {env!r}; train one with `python -m "
+            f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy"
         )
     header, agent = load(file)
     if header.env != env:
         raise UserError(f"policy file {file} is for {header.env!r}, not for {env!r}")
+    if dropout and not header.dropout:
+        raise UserError(
+            f"policy file {file} was trained without dropout, which this method needs; train one "
+            f"with `python -m lamour_jax.train --stage original --env {env}{setting}`"
+        )
     return header, agent
 
 
 def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
     """Returns the settings of a run that starts from a policy: its networks are the policy's."""
     ppo = dataclasses.replace(
-        config.ppo, hidden_sizes=header.hidden_sizes, activation=header.activation
+        config.ppo,
+        hidden_sizes=header.hidden_sizes,
+        activation=header.activation,
+        dropout=header.dropout,
     )
     return dataclasses.replace(config, ppo=ppo)
 

@@ -34,6 +34,7 @@ class PPOConfig:
         critic_warmup: share of training in which only the critic learns.
         hidden_sizes: units of the hidden layers of both networks.
         activation: their activation, tanh, elu or swish.
+        dropout: share of the policy's hidden units that is left out while training (SeRO).
         std: initial standard deviation of the action noise.
         min_std: floor of the learned standard deviation.
         max_std: its ceiling at the start and at the end of training; geometric between.
@@ -62,6 +63,7 @@ class PPOConfig:
     critic_warmup: float = 0.0
     hidden_sizes: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
+    dropout: float = 0.0
     std: float = 0.6
     min_std: float = 0.15
     max_std: tuple[float, float] = (1.0, 0.2)

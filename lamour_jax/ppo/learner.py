@@ -53,7 +53,11 @@ class Learner:
             initial: the agent to start from; `original` by default, a fresh one without either.
         """
         self.network = ActorCritic(
-            env.observation_size, env.action_size, config.hidden_sizes, config.activation
+            env.observation_size,
+            env.action_size,
+            config.hidden_sizes,
+            config.activation,
+            config.dropout,
         )
         self._env = env
         self._objective = objective
@@ -135,6 +139,7 @@ class Learner:
             self._objective,
             network,
             state.agent,
+            state.agent if self._original is None else self._original,
             bounds,
             state.acting,
             config.unroll_length,
@@ -224,6 +229,7 @@ class Learner:
             observation_statistics = running_statistics.update(
                 observation_statistics, rollout.obs, std_min_value=config.observation_std_floor
             )
+            agent = self._record_variance(agent, normalized_obs)
             original_mean = jnp.zeros_like(rollout.action)
             original_std = jnp.ones_like(rollout.action)
             consolidation = jnp.zeros_like(rollout.reward)
@@ -240,6 +246,8 @@ class Learner:
             noise_offset=rollout.noise_offset,
             log_prob=rollout.log_prob,
             exploring=rollout.exploring,
+            learning=1.0 - rollout.original_acted,
+            dropout_keys=rollout.dropout_keys,
             advantage=normalize_within_groups(advantages, rollout.exploring),
             value_target=running_statistics.normalize(targets, value_statistics),
             consolidation=consolidation,
@@ -250,6 +258,16 @@ class Learner:
             observation_statistics=observation_statistics, value_statistics=value_statistics
         )
         return agent, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+    def _record_variance(self, agent: Agent, normalized_obs: jax.Array) -> Agent:
+        """Raises the largest variance that dropout caused to that of an iteration's states."""
+        if agent.max_hidden_variance is None:
+            return agent
+        # Every eighth step shows as much: neighbouring states are alike, and it takes 30 passes.
+        variance = self.network.hidden_variance(agent.params, normalized_obs[::8])
+        return agent.replace(
+            max_hidden_variance=jnp.maximum(agent.max_hidden_variance, variance.max(axis=(0, 1)))
+        )
 
 
 def _geometric(ends: tuple[float, float], progress: jax.Array) -> jax.Array:

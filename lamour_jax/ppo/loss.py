@@ -19,6 +19,8 @@ class Minibatch(struct.PyTreeNode):
         noise_offset: what correlated noise moved the action distribution's mean by.
         log_prob: its log density when it was drawn.
         exploring: whether exploration noise was on.
+        learning: whether the policy learns from this transition: 0 where another one acted.
+        dropout_keys: what decided which units were dropped, if any were.
         advantage: normalised over the iteration.
         value_target: in standard deviations of the value targets.
         consolidation: weight of staying close to the original policy.
@@ -31,6 +33,8 @@ class Minibatch(struct.PyTreeNode):
     noise_offset: jax.Array
     log_prob: jax.Array
     exploring: jax.Array
+    learning: jax.Array
+    dropout_keys: jax.Array | None
     advantage: jax.Array
     value_target: jax.Array
     consolidation: jax.Array
@@ -63,12 +67,12 @@ def ppo_loss(
     The policy term is PPO's clipped surrogate (arXiv 1707.06347, eq. 7); consolidation adds
     `weight(s) x -E[log pi(a|s)]`, `a ~ pi_original(.|s)` (LaMOuR, arXiv 2503.17125).
     """
-    mean = network.mean(params, batch.obs)
+    mean = network.mean(params, batch.obs, batch.dropout_keys)
     std, _ = network.noise(params, batch.exploring, batch.noise_offset, bounds)
     log_ratio = network.log_prob(mean + batch.noise_offset, std, batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
-    weight = jnp.where(batch.exploring, 1.0, weights.acting)
+    weight = batch.learning * jnp.where(batch.exploring, 1.0, weights.acting)
     surrogate = jnp.mean(weight * jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
     consolidation = jnp.mean(
         batch.consolidation * cross_entropy(batch.original_mean, batch.original_std, mean, std)
@@ -87,6 +91,6 @@ def ppo_loss(
         "bound_loss": bound,
         "value_loss": value_loss,
         "entropy": entropy,
-        "approx_kl": jnp.sum(weight * (ratio - 1.0 - log_ratio)) / jnp.sum(weight),
-        "clip_fraction": jnp.mean(jnp.abs(ratio - 1.0) > config.clip),
+        "approx_kl": jnp.sum(weight * (ratio - 1.0 - log_ratio)) / jnp.maximum(weight.sum(), 1e-8),
+        "clip_fraction": jnp.mean(batch.learning * (jnp.abs(ratio - 1.0) > config.clip)),
     }

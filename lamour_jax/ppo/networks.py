@@ -16,6 +16,12 @@ ACTIVATIONS = {"tanh": nn.tanh, "elu": nn.elu, "swish": nn.swish}
 # Observations further than this many standard deviations out are clipped. An out-of-distribution
 # pose lies up to 30 out: the usual clip at 5 or 10 would hide it.
 MAX_NORMALIZED_OBSERVATION = 40.0
+# Passes through the network that estimate the variance of its hidden units (SeRO, official code).
+DROPOUT_PASSES = 30
+
+
+# Factors of each hidden layer's units, `(..., units)`: 0 where a unit is dropped.
+DropoutMasks = tuple[jax.Array, ...]
 
 
 class MLP(nn.Module):
@@ -32,10 +38,17 @@ class MLP(nn.Module):
     output_scale: float
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for size in self.layer_sizes[:-1]:
+    def __call__(
+        self, x: jax.Array, masks: DropoutMasks | None = None, hidden: bool = False
+    ) -> jax.Array:
+        """Returns the output, or the last hidden layer if `hidden`."""
+        for index, size in enumerate(self.layer_sizes[:-1]):
             x = nn.Dense(size, kernel_init=nn.initializers.orthogonal(2**0.5))(x)
             x = ACTIVATIONS[self.activation](x)
+            if masks is not None:
+                x = x * masks[index]
+        if hidden:
+            return x
         last = nn.initializers.orthogonal(self.output_scale)
         return nn.Dense(self.layer_sizes[-1], kernel_init=last)(x)
 
@@ -62,11 +75,14 @@ class Agent(struct.PyTreeNode):
         params: see `AgentParams`.
         observation_statistics: Brax running statistics, `(observation_size,)`.
         value_statistics: Brax running statistics of the value targets, `()`.
+        max_hidden_variance: the largest variance under dropout that each unit of the policy's last
+            hidden layer reached while the original policy was trained; none without dropout.
     """
 
     params: AgentParams
     observation_statistics: running_statistics.RunningStatisticsState
     value_statistics: running_statistics.RunningStatisticsState
+    max_hidden_variance: jax.Array | None = None
 
 
 class NoiseBounds(struct.PyTreeNode):
@@ -89,8 +105,9 @@ class ActorCritic:
         action_size: int,
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
+        dropout: float = 0.0,
     ):
-        """Builds the networks.
+        """Builds the networks; `dropout` is the share of hidden policy units left out.
 
         Raises:
             ValueError: `activation` is not in `ACTIVATIONS`.
@@ -101,6 +118,8 @@ class ActorCritic:
             )
         self.observation_size = observation_size
         self.action_size = action_size
+        self.dropout = dropout
+        self._hidden_sizes = tuple(hidden_sizes)
         self._policy = MLP((*hidden_sizes, action_size), activation, output_scale=0.01)
         self._critic = MLP((*hidden_sizes, 1), activation, output_scale=1.0)
         self._distribution = NormalDistribution(action_size)
@@ -117,6 +136,7 @@ class ActorCritic:
             ),
             observation_statistics=running_statistics.init_state(obs),
             value_statistics=running_statistics.init_state(jnp.zeros(())),
+            max_hidden_variance=jnp.zeros(self._hidden_sizes[-1]) if self.dropout else None,
         )
 
     def normalize(self, agent: Agent, obs: jax.Array) -> jax.Array:
@@ -125,9 +145,44 @@ class ActorCritic:
             obs, agent.observation_statistics, max_abs_value=MAX_NORMALIZED_OBSERVATION
         )
 
-    def mean(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
-        """Returns the policy's mean action, `(..., action_size)`, before clipping to -1..1."""
-        return jnp.asarray(self._policy.apply(params.policy, normalized_obs))
+    def mean(
+        self,
+        params: AgentParams,
+        normalized_obs: jax.Array,
+        dropout_keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns the policy's mean action, `(..., action_size)`, before clipping to -1..1.
+
+        With `dropout_keys` `(...)` hidden units are dropped, the same ones for the same key: that
+        keeps PPO's ratio exact (consistent dropout, Hausknecht and Wagener, arXiv 2202.11818).
+        """
+        masks = None if dropout_keys is None else jax.vmap(self._dropout_masks)(dropout_keys)
+        return jnp.asarray(self._policy.apply(params.policy, normalized_obs, masks))
+
+    def dropout_keys(self, key: jax.Array, count: int) -> jax.Array | None:
+        """Returns a key for each of `count` transitions, or none for networks without dropout."""
+        return jax.random.split(key, count) if self.dropout else None
+
+    def hidden_variance(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
+        """Returns the variance under dropout of the last hidden layer, `(..., units)`.
+
+        Always the same `DROPOUT_PASSES` draws, so that it is a function of the observation.
+        """
+        keys = jax.random.split(jax.random.key(0), DROPOUT_PASSES)
+        hidden = jax.vmap(
+            lambda key: self._policy.apply(
+                params.policy, normalized_obs, self._dropout_masks(key), hidden=True
+            )
+        )(keys)
+        return jnp.asarray(hidden).var(axis=0)
+
+    def _dropout_masks(self, key: jax.Array) -> DropoutMasks:
+        kept = 1.0 - self.dropout
+        keys = jax.random.split(key, len(self._hidden_sizes))
+        return tuple(
+            jax.random.bernoulli(key, kept, (size,)) / kept
+            for key, size in zip(keys, self._hidden_sizes, strict=True)
+        )
 
     def std(self, params: AgentParams, exploring: jax.Array, bounds: NoiseBounds) -> jax.Array:
         """Returns the action noise's std, `(..., action_size)`; `exploring` is `(...)` bool."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs import RECOVERED_SHARE, RecoveryEnv, State
+from lamour_jax.controller import Controller
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 
@@ -21,6 +22,8 @@ class Rollout(struct.PyTreeNode):
             part of correlated noise that was settled before this step.
         log_prob: log density of the action.
         exploring: whether exploration noise was on.
+        original_acted: whether the action was the original policy's.
+        dropout_keys: what decided which units were dropped, if any were.
         reward: of the objective.
         termination, truncation, healthy: of the next state.
     """
@@ -30,6 +33,8 @@ class Rollout(struct.PyTreeNode):
     noise_offset: jax.Array
     log_prob: jax.Array
     exploring: jax.Array
+    original_acted: jax.Array
+    dropout_keys: jax.Array | None
     reward: jax.Array
     termination: jax.Array
     truncation: jax.Array
@@ -94,6 +99,7 @@ def collect(
     objective: Objective,
     network: ActorCritic,
     agent: Agent,
+    original: Agent,
     bounds: NoiseBounds,
     acting: Acting,
     unroll_length: int,
@@ -102,16 +108,22 @@ def collect(
 
     Exploration noise is a first-order autoregressive process of unit variance, scaled by the
     exploring std: given its past, an action is Gaussian around a mean moved by `noise_offset`,
-    so PPO's probability ratio stays exact.
+    so PPO's probability ratio stays exact. Where the method lets `original` act, its action is a
+    sample with its own noise.
     """
 
     def step(acting: Acting, key: jax.Array) -> tuple[Acting, Rollout]:
         state, totals = acting.env_state, acting.totals
         exploring = jax.vmap(objective.exploring)(state.obs)
         std, offset = network.noise(agent.params, exploring, acting.noise, bounds)
-        mean = network.mean(agent.params, network.normalize(agent, state.obs)) + offset
+        dropout_keys = network.dropout_keys(jax.random.fold_in(key, 1), len(state.obs))
+        mean = network.mean(agent.params, network.normalize(agent, state.obs), dropout_keys)
+        mean = mean + offset
         action = network.sample(key, mean, std)
         noise = (action - mean + offset) / bounds.high[1]
+        original_acts = jax.vmap(objective.original_acts)(state.obs)
+        originals = Controller(network)(original, state.obs, jax.random.fold_in(key, 2))
+        action = jnp.where(original_acts[:, None], originals, action)
         ended = jax.vmap(env.step)(state, action)
         reward = jax.vmap(objective.reward)(ended, jnp.clip(action, -1.0, 1.0))
         rollout = Rollout(
@@ -120,6 +132,8 @@ def collect(
             noise_offset=offset,
             log_prob=network.log_prob(mean, std, action),
             exploring=exploring,
+            original_acted=original_acts,
+            dropout_keys=dropout_keys,
             reward=reward,
             termination=ended.info["termination"],
             truncation=ended.info["truncation"],

@@ -94,6 +94,46 @@ def test_consolidation_brings_the_original_policy_back(fresh_agent: Agent) -> No
     np.testing.assert_allclose(jnp.exp(agent.params.log_std[0]), 0.3, rtol=0.1)
 
 
+def test_the_policy_learns_only_where_it_acts(fresh_agent: Agent) -> None:
+    # The reward asks for 0.6 everywhere; in observation 1 the original policy acts, with -0.6.
+    probe = Probe(reward=lambda obs, action: -jnp.square(action - 0.6), start=plus_or_minus_one)
+    objective = Objective(
+        reward=lambda state, action: state.reward, original_acts=lambda obs: obs[0] > 0.0
+    )
+    original = leaning(fresh_agent, -0.6)
+    learner = make_learner(probe, objective=objective, original=original, iterations=150)
+    agent = train(learner, iterations=150)
+    assert mean_actions(learner, agent, -1.0) == pytest.approx([0.6], abs=0.1)
+    # The critic learns everywhere: what the original policy, mean -0.6 and std 0.3, makes of it.
+    assert values(learner, agent, 1.0) == pytest.approx([-(1.2**2 + 0.3**2)], rel=0.15)
+
+
+def test_dropout_keeps_the_probability_ratio_exact() -> None:
+    # One gradient step an iteration: the policy that is updated is the one that acted.
+    config = dataclasses.replace(
+        SMALL, dropout=0.3, epochs=1, minibatch_size=SMALL.num_envs * SMALL.unroll_length
+    )
+    probe = Probe(reward=lambda obs, action: obs * action, start=plus_or_minus_one)
+    learner = make_learner(probe, config)
+    _, metrics = learner.iterate(learner.init(0))
+    assert float(metrics["training/approx_kl"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(metrics["training/clip_fraction"]) == 0.0
+
+
+def test_a_policy_with_dropout_learns_and_records_its_largest_variance() -> None:
+    probe = Probe(
+        reward=lambda obs, action: -jnp.square(action - 0.6 * obs), start=plus_or_minus_one
+    )
+    config = dataclasses.replace(SMALL, dropout=0.1)
+    learner = make_learner(probe, config, iterations=150)
+    early = train(learner, iterations=2).max_hidden_variance
+    agent = train(learner, iterations=150)
+    assert mean_actions(learner, agent, -1.0, 1.0) == pytest.approx([-0.6, 0.6], abs=0.15)
+    assert early is not None and agent.max_hidden_variance is not None
+    assert (np.asarray(agent.max_hidden_variance) >= np.asarray(early)).all()
+    assert (np.asarray(agent.max_hidden_variance) > np.asarray(early)).any()
+
+
 def test_observation_statistics_are_frozen_when_consolidating(fresh_agent: Agent) -> None:
     probe = Probe(reward=lambda obs, action: obs, start=plus_or_minus_one)
     consolidating = make_learner(probe, original=fresh_agent)

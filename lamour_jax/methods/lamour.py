@@ -1,0 +1,32 @@
+"""LaMOuR (arXiv 2503.17125): the language model's reward while unhealthy, consolidation after."""
+
+from __future__ import annotations
+
+import jax
+
+from lamour_jax.methods.method import Ingredients, Method
+from lamour_jax.objective import Objective, zero
+
+
+def _build(ingredients: Ingredients, consol_coef: float) -> Objective:
+    program = ingredients.program
+
+    def consolidation(obs: jax.Array) -> jax.Array:
+        return consol_coef * program.is_recovered(obs)
+
+    return Objective(
+        reward=ingredients.task_or(
+            lambda state, action: program.calculate_reward(state.obs, action)
+        ),
+        consolidation=consolidation if consol_coef else zero,
+        exploring=ingredients.unrecovered,
+    )
+
+
+LAMOUR = Method(
+    "the model's reward while unhealthy, consolidation where recovered",
+    lambda ingredients: _build(ingredients, ingredients.coefficients.consol_coef),
+)
+LAMOUR_NO_LPC = Method(
+    "the same without consolidation (ablation)", lambda ingredients: _build(ingredients, 0.0)
+)

@@ -1,0 +1,32 @@
+"""A recovery policy until `is_recovered` says 1, the frozen original policy while it does.
+
+Nothing can be forgotten, so nothing needs consolidation: the policy learns only where it acts, and
+its value of a state in which it hands over is what the original policy makes of it.
+"""
+
+from __future__ import annotations
+
+import jax
+
+from lamour_jax.methods.method import Ingredients, Method
+from lamour_jax.objective import Objective
+
+
+def _build(ingredients: Ingredients) -> Objective:
+    program = ingredients.program
+
+    def original_acts(obs: jax.Array) -> jax.Array:
+        return program.is_recovered(obs) == 1
+
+    return Objective(
+        reward=ingredients.task_or(
+            lambda state, action: program.calculate_reward(state.obs, action)
+        ),
+        exploring=ingredients.unrecovered,
+        original_acts=original_acts,
+    )
+
+
+LAMOUR_SWITCH = Method(
+    "the model's reward while unhealthy; the frozen original policy acts where recovered", _build
+)
