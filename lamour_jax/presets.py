@@ -74,8 +74,13 @@ _RECOVERY = {
 }
 
 
-def preset(env: str, stage: Stage) -> RunConfig:
-    """Returns the tuned settings of a robot for a stage.
+# What differs from LaMOuR's coefficients. SeRO's uncertainty lies in 0..1, the library's rewards
+# between -8 and -10 at the OOD starts: at the same scale neither makes lying still worthwhile.
+_METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
+
+
+def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
+    """Returns the tuned settings of a robot for a stage, and a method in recovery.
 
     Raises:
         UserError: no preset for this robot.
@@ -88,4 +93,5 @@ def preset(env: str, stage: Stage) -> RunConfig:
         config = dataclasses.replace(config, training_starts=_ROBUST_STARTS, start="ordinary")
     elif not config.training_starts:
         config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
-    return dataclasses.replace(config, env=env, stage=stage)
+    objective = dataclasses.replace(config.objective, **_METHODS.get(method, {}))
+    return dataclasses.replace(config, env=env, stage=stage, method=method, objective=objective)

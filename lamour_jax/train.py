@@ -64,9 +64,8 @@ def resolve(arguments: Arguments) -> RunConfig:
     if arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
     config = dataclasses.replace(
-        preset(arguments.env, arguments.stage),
+        preset(arguments.env, arguments.stage, arguments.method),
         engine=arguments.engine,
-        method=arguments.method,
         reward=arguments.reward,
         policy=arguments.policy,
         seed=arguments.seed,
