@@ -86,7 +86,7 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
         UserError: no such file, damaged, of another format version, or not a policy.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         fields = json.loads(str(arrays.pop(_HEADER)))
         if not isinstance(fields, dict):

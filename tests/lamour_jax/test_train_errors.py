@@ -64,7 +64,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 ROBOTS = ("ant", "half_cheetah", "hopper", "walker2d")
 STARTS = ("ordinary", "ood", "ood-noisy")
-METHOD_NAMES = ("lamour", "lamour-no-lpc", "env", "zero")
+METHOD_NAMES = ("lamour", "lamour-no-lpc", "lamour-switch", "sero", "env", "zero")
 SETTINGS = ("steps", "ppo", "evaluation", "objective")
 
 
@@ -170,6 +170,14 @@ def test_output_folder_not_writable(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_missing_policy(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nothing.npz does not exist" in error(capsys, "--policy", "nothing.npz")
+
+
+def test_policy_without_the_dropout_that_the_method_needs(
+    capsys: pytest.CaptureFixture[str], policy: Path
+) -> None:
+    message = error(capsys, "--method", "sero", "--policy", policy)
+    assert "was trained without dropout" in message
+    assert "--stage original --env half_cheetah --set ppo.dropout=0.1" in message
 
 
 def test_damaged_policy(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
