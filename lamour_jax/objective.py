@@ -29,8 +29,9 @@ class Objective:
     Attributes:
         reward: reward `()` of a transition, from the next `State` (before any restart) and the
             action as it was applied, `(action_size,)`.
-        consolidation: weight `()` of staying close to the original policy in an observation.
-        exploring: whether an observation calls for exploration noise, `()` bool.
+        consolidation: weight `()` of staying close to the original policy in a recovery state
+            (what reward programs are given: the observation, unless an environment says more).
+        exploring: whether a recovery state calls for exploration noise, `()` bool.
     """
 
     reward: Callable[[State, jax.Array], jax.Array]
@@ -64,7 +65,7 @@ def make_objective(
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
 
     def task_or_auxiliary(state: State, action: jax.Array) -> jax.Array:
-        auxiliary = aux_coef * program.calculate_reward(state.obs, action)
+        auxiliary = aux_coef * program.calculate_reward(state.info["recovery_state"], action)
         return jnp.where(state.info["healthy"], state.info["task_reward"], auxiliary)
 
     rewards = {
@@ -76,15 +77,17 @@ def make_objective(
     return Objective(
         reward=rewards[method],
         consolidation=(
-            (lambda obs: consol_coef * program.is_recovered(obs)) if method == "lamour" else _zero
+            (lambda state: consol_coef * program.is_recovered(state))
+            if method == "lamour"
+            else _zero
         ),
-        exploring=lambda obs: program.is_recovered(obs) == 0,
+        exploring=lambda state: program.is_recovered(state) == 0,
     )
 
 
-def _nowhere(obs: jax.Array) -> jax.Array:
+def _nowhere(recovery_state: jax.Array) -> jax.Array:
     return jnp.bool_(False)
 
 
-def _zero(obs: jax.Array) -> jax.Array:
+def _zero(recovery_state: jax.Array) -> jax.Array:
     return jnp.float32(0.0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs import RECOVERED_SHARE, RecoveryEnv, State
+from envs import RecoveryEnv, State
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 
@@ -21,6 +21,7 @@ class Rollout(struct.PyTreeNode):
             part of correlated noise that was settled before this step.
         log_prob: log density of the action.
         exploring: whether exploration noise was on.
+        consolidation: weight of staying close to the original policy.
         reward: of the objective.
         termination, truncation, healthy: of the next state.
     """
@@ -30,6 +31,7 @@ class Rollout(struct.PyTreeNode):
     noise_offset: jax.Array
     log_prob: jax.Array
     exploring: jax.Array
+    consolidation: jax.Array
     reward: jax.Array
     termination: jax.Array
     truncation: jax.Array
@@ -55,11 +57,11 @@ class EpisodeTotals(struct.PyTreeNode):
         """Returns the sums over ended episodes reset, those of running episodes kept."""
         return EpisodeTotals.zero(1).replace(episode_return=self.episode_return)
 
-    def add(self, state: State) -> EpisodeTotals:
+    def add(self, state: State, recovered_share: float) -> EpisodeTotals:
         """Adds one step of every environment; `state` is the step's result before restarts."""
         episode_return = self.episode_return + state.reward
         done, info = state.done, state.info
-        held = info["healthy_streak"] >= RECOVERED_SHARE * info["steps"]
+        held = info["healthy_streak"] >= recovered_share * info["steps"]
         return EpisodeTotals(
             episode_return=episode_return * (1.0 - done),
             ended=self.ended + done.sum(),
@@ -107,7 +109,8 @@ def collect(
 
     def step(acting: Acting, key: jax.Array) -> tuple[Acting, Rollout]:
         state, totals = acting.env_state, acting.totals
-        exploring = jax.vmap(objective.exploring)(state.obs)
+        recovery_state = state.info["recovery_state"]
+        exploring = jax.vmap(objective.exploring)(recovery_state)
         std, offset = network.noise(agent.params, exploring, acting.noise, bounds)
         mean = network.mean(agent.params, network.normalize(agent, state.obs)) + offset
         action = network.sample(key, mean, std)
@@ -120,6 +123,7 @@ def collect(
             noise_offset=offset,
             log_prob=network.log_prob(mean, std, action),
             exploring=exploring,
+            consolidation=jax.vmap(objective.consolidation)(recovery_state),
             reward=reward,
             termination=ended.info["termination"],
             truncation=ended.info["truncation"],
@@ -127,7 +131,7 @@ def collect(
         )
         acting = Acting(
             env_state=jax.vmap(env.restart)(ended),
-            totals=totals.add(ended),
+            totals=totals.add(ended, env.recovered_share),
             noise=jnp.where(exploring[:, None], noise, 0.0),
         )
         return acting, rollout

@@ -31,14 +31,18 @@ PROGRAM = cast(RewardProgram, TwoLines)
 
 
 def state(healthy: bool) -> State:
-    """A state at 3.0 whose transition was worth 7 to the original task."""
+    """A state with the recovery state 3.0, whose transition was worth 7 to the original task."""
     return State(
         data=None,
-        obs=jnp.array([3.0]),
+        obs=jnp.array([-8.0]),  # reward programs are given the recovery state instead
         reward=jnp.float32(7.0 if healthy else 0.0),
         done=jnp.float32(0.0),
         metrics={},
-        info={"healthy": jnp.bool_(healthy), "task_reward": jnp.float32(7.0)},
+        info={
+            "healthy": jnp.bool_(healthy),
+            "task_reward": jnp.float32(7.0),
+            "recovery_state": jnp.array([3.0]),
+        },
     )
 
 

@@ -149,8 +149,8 @@ def test_metrics_are_means_over_ended_episodes() -> None:
         )
 
     totals = EpisodeTotals.zero(3)
-    totals = totals.add(step([1.0, 2.0, 3.0], [False, False, False]))
-    totals = totals.add(step([1.0, 4.0, 5.0], [False, True, True]))
+    totals = totals.add(step([1.0, 2.0, 3.0], [False, False, False]), recovered_share=0.2)
+    totals = totals.add(step([1.0, 4.0, 5.0], [False, True, True]), recovered_share=0.2)
     metrics = totals.metrics()
     assert float(metrics["episode/ended"]) == 2
     assert float(metrics["episode/return"]) == (6 + 8) / 2
