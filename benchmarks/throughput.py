@@ -224,7 +224,7 @@ def acting_and_training(workload: Workload) -> list[Subject]:
     header, original = policies.load_original(env.name)
     config = policies.with_shape_of(header, workload.config)
     program = compile_reward(
-        library.source(env.name), state_size=env.observation_size, action_size=env.action_size
+        library.source(env.name), state_size=env.recovery_state_size, action_size=env.action_size
     )
     ingredients = Ingredients(program, config.objective, header.network(), original)
     objective = make_objective(config.method, ingredients)

@@ -1,11 +1,11 @@
 """Robots that may start out of distribution, on C MuJoCo or MJX."""
 
 from envs import registry
-from envs.recovery_env import RECOVERED_SHARE, RecoveryEnv, Start, State
+from envs.recovery_env import ModelUnavailable, RecoveryEnv, Start, State
 from envs.registry import load, names, register
 
 __all__ = [
-    "RECOVERED_SHARE",
+    "ModelUnavailable",
     "RecoveryEnv",
     "Start",
     "State",

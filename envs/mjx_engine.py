@@ -47,20 +47,36 @@ class MjxEngine:
 
     def init(self, qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
         data = mjx.make_data(self.model, impl=self._implementation)
-        return data.replace(qpos=qpos, qvel=qvel)
+        return self._sense(data.replace(qpos=qpos, qvel=qvel))
 
     def restart(
         self, data: mjx.Data, restart: jax.Array, qpos: jax.Array, qvel: jax.Array
     ) -> mjx.Data:
         # Everything else in mjx.Data is computed anew by the next step: selecting only the state
         # saves a pass over the whole structure.
-        return data.replace(
+        data = data.replace(
             qpos=jnp.where(restart, qpos, data.qpos),
             qvel=jnp.where(restart, qvel, data.qvel),
             qacc_warmstart=jnp.where(restart, 0.0, data.qacc_warmstart),
             time=jnp.where(restart, 0.0, data.time),
         )
+        return self._sense(data)
 
     def step(self, data: mjx.Data, ctrl: jax.Array, substeps: int) -> mjx.Data:
         data = data.replace(ctrl=ctrl)
-        return jax.lax.fori_loop(0, substeps, lambda _, d: mjx.step(self._mjx_model, d), data)
+        data = jax.lax.fori_loop(0, substeps, lambda _, d: mjx.step(self._mjx_model, d), data)
+        return self._sense(data)
+
+    def _sense(self, data: mjx.Data) -> mjx.Data:
+        """Returns `data` with the sensors read at its `qpos` and `qvel`.
+
+        A step leaves them one substep behind. Robots without sensors pay nothing for it.
+        """
+        model = self._mjx_model
+        if not self.model.nsensordata:
+            return data
+        if self._implementation == "warp":
+            return mjx.forward(model, data)
+        posed = mjx.com_vel(model, mjx.com_pos(model, mjx.kinematics(model, data)))
+        sensed = mjx.sensor_vel(model, mjx.sensor_pos(model, posed))
+        return data.replace(sensordata=sensed.sensordata)

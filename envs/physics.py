@@ -25,6 +25,9 @@ class PhysicsData(Protocol):
     Attributes:
         qpos: generalised positions, `(nq,)`, in metres and radians.
         qvel: generalised velocities, `(nv,)`, per second.
+        sensordata: what the model's sensors read at exactly this `qpos` and `qvel`,
+            `(nsensordata,)`; positions and velocities only, no accelerations or forces. It is how
+            an environment gets at the kinematics of its bodies, on every engine alike.
     """
 
     @property
@@ -32,6 +35,9 @@ class PhysicsData(Protocol):
 
     @property
     def qvel(self) -> jax.Array: ...
+
+    @property
+    def sensordata(self) -> jax.Array: ...
 
 
 class PhysicsEngine(Protocol):

@@ -8,6 +8,7 @@ state, and `jax.vmap` makes it a batch.
 from __future__ import annotations
 
 import abc
+import dataclasses
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +24,9 @@ from flax import struct
 
 from envs.physics import PhysicsData, make_engine
 
-# A robot has recovered if it was healthy in the whole last fifth of an episode run to its time
-# limit: the last 200 of 1,000 steps.
-RECOVERED_SHARE = 0.2
+
+class ModelUnavailable(ValueError):
+    """A robot's model comes with a package that is not installed; the message says which."""
 
 
 class State(struct.PyTreeNode):
@@ -39,9 +40,11 @@ class State(struct.PyTreeNode):
         metrics: named scalars for logging.
         info: `healthy`, `was_healthy` (at any step of this episode), `falling` (healthy before this
             step, not after it), `fell` (unhealthy at any step after the first healthy one),
-            `termination`, `truncation` (booleans), `steps` (int32), `healthy_streak` (int32,
-            healthy steps in a row up to now), `task_reward` (the original task's reward, healthy
-            or not), `key` (of the next start).
+            `success` (the original task's goal was reached at any step), `termination`,
+            `truncation` (booleans), `steps` (int32), `healthy_streak` (int32, healthy steps in a
+            row up to now), `task_reward` (the original task's reward, healthy or not),
+            `recovery_state` (what a reward program is given, see `RecoveryEnv.recovery_state`),
+            `key` (of the next start).
     """
 
     data: Any
@@ -61,17 +64,18 @@ class Start:
         qpos_noise: half-width of the uniform noise in `qpos`, a scalar or `(nq,)`.
         qvel_noise: scale of the noise in `qvel`, a scalar or `(nv,)`.
         qvel_normal: whether velocity noise is normal (scale = sigma) or uniform (half-width).
+        time_limit: steps of an episode that begins here; None: the robot's `episode_length`.
     """
 
     qpos: np.ndarray
     qpos_noise: float | np.ndarray = 0.0
     qvel_noise: float | np.ndarray = 0.0
     qvel_normal: bool = False
+    time_limit: int | None = None
 
     def with_noise(self, qpos_noise: np.ndarray) -> Start:
         """Returns this start with at least `qpos_noise` `(nq,)` in every coordinate."""
-        noise = np.maximum(self.qpos_noise, qpos_noise)
-        return Start(self.qpos, noise, self.qvel_noise, self.qvel_normal)
+        return dataclasses.replace(self, qpos_noise=np.maximum(self.qpos_noise, qpos_noise))
 
     def sample(self, key: jax.Array, nv: int) -> tuple[jax.Array, jax.Array]:
         """Draws `qpos` `(nq,)` and `qvel` `(nv,)`, both float32."""
@@ -92,13 +96,25 @@ class RecoveryEnv(abc.ABC):
 
     The episode terminates when the robot is unhealthy after having been healthy at least once: a
     fallen robot has all the time limit to come back, a robot that starts upright terminates when
-    it falls. With `terminate=False` only the time limit ends an episode.
+    it falls. A robot whose task has a goal also terminates when it is reached. With
+    `terminate=False` only the time limit ends an episode.
+
+    Attributes:
+        name: under which it is registered; of its description and of its library reward.
+        original_task: what it is there for, in a few words.
+        frame_skip: physics steps in a control step.
+        episode_length: time limit in control steps, unless a start has its own.
+        recovered_share: it has recovered if it was healthy in this whole last share of an episode
+            run to its time limit: the last 200 of 1,000 steps.
+        has_goal: whether its task can be achieved, rather than only be done well.
     """
 
     name: ClassVar[str]
     original_task: ClassVar[str]
     frame_skip: ClassVar[int]
     episode_length: ClassVar[int] = 1000
+    recovered_share: ClassVar[float] = 0.2
+    has_goal: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -113,10 +129,12 @@ class RecoveryEnv(abc.ABC):
             start: a name of `starts()`, or names with the share of episodes that begin there.
             engine: a name of `envs.physics.ENGINES`.
             terminate: whether falling after having been healthy ends the episode.
-            episode_length: time limit in control steps; the robot's own by default.
+            episode_length: time limit in control steps; by default that of the starts (the
+                longest of a mix), or the robot's own.
 
         Raises:
             ValueError: an unknown start or engine, or an engine that cannot run here.
+            ModelUnavailable: the robot's model comes with a package that is not installed.
         """
         mix = {start: 1.0} if isinstance(start, str) else dict(start)
         known = self.starts()
@@ -128,7 +146,8 @@ class RecoveryEnv(abc.ABC):
         self._starts = [known[name] for name in mix]
         self._start_shares = np.asarray(list(mix.values()), np.float32) / sum(mix.values())
         self._terminate = terminate
-        self.time_limit = episode_length or self.episode_length
+        limits = [start.time_limit or self.episode_length for start in self._starts]
+        self.time_limit = episode_length or max(limits)
         self.engine = make_engine(engine, self.make_model())
 
     # What a robot's file says.
@@ -157,6 +176,27 @@ class RecoveryEnv(abc.ABC):
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         """Returns whether the robot can do its original task from here, `()` bool."""
 
+    # What it may say besides.
+
+    def control(self, data: PhysicsData, action: jax.Array) -> jax.Array:
+        """Returns the actuators' controls `(nu,)` for an action in -1..1; the action by default."""
+        return action
+
+    def recovery_state(self, data: PhysicsData) -> jax.Array:
+        """Returns the state that reward programs are given; the observation by default."""
+        return self.observe(data)
+
+    def has_failed(self, data: PhysicsData) -> jax.Array:
+        """Returns whether an episode that has been healthy ends here, `()` bool.
+
+        As soon as the robot is not healthy, by default.
+        """
+        return ~self.is_healthy(data)
+
+    def has_succeeded(self, data: PhysicsData) -> jax.Array:
+        """Returns whether the original task's goal is reached, `()` bool; never by default."""
+        return jnp.bool_(False)
+
     # What follows from it.
 
     @property
@@ -175,6 +215,11 @@ class RecoveryEnv(abc.ABC):
     @property
     def observation_size(self) -> int:
         return int(jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[0])
+
+    @property
+    def recovery_state_size(self) -> int:
+        state = jax.eval_shape(self.reset, jax.random.key(0))
+        return int(state.info["recovery_state"].shape[0])
 
     @classmethod
     def description(cls) -> str:
@@ -197,11 +242,13 @@ class RecoveryEnv(abc.ABC):
                 "was_healthy": healthy,
                 "falling": jnp.bool_(False),
                 "fell": jnp.bool_(False),
+                "success": jnp.bool_(False),
                 "termination": jnp.bool_(False),
                 "truncation": jnp.bool_(False),
                 "steps": jnp.int32(0),
                 "healthy_streak": jnp.int32(0),
                 "task_reward": jnp.float32(0.0),
+                "recovery_state": self.recovery_state(data),
                 "key": key,
             },
         )
@@ -213,13 +260,15 @@ class RecoveryEnv(abc.ABC):
         state is no longer finite terminates with reward 0.
         """
         action = jnp.clip(action, -1.0, 1.0)
-        data = self.engine.step(state.data, action, self.frame_skip)
+        data = self.engine.step(state.data, self.control(state.data, action), self.frame_skip)
         finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
         healthy = self.is_healthy(data) & finite
         task_reward = jnp.where(finite, self.task_reward(state.data, action, data), 0.0)
         was_healthy = state.info["was_healthy"] | healthy
+        failed = was_healthy & (self.has_failed(data) | ~finite)
+        succeeded = self.has_succeeded(data) & finite
         steps = state.info["steps"] + 1
-        termination = ~finite | (was_healthy & ~healthy & self._terminate)
+        termination = ~finite | ((failed | succeeded) & self._terminate)
         truncation = (steps >= self.time_limit) & ~termination
         return state.replace(
             data=data,
@@ -232,12 +281,14 @@ class RecoveryEnv(abc.ABC):
                 "healthy": healthy,
                 "was_healthy": was_healthy,
                 "falling": state.info["healthy"] & ~healthy,
-                "fell": state.info["fell"] | (was_healthy & ~healthy),
+                "fell": state.info["fell"] | failed,
+                "success": state.info["success"] | succeeded,
                 "termination": termination,
                 "truncation": truncation,
                 "steps": steps,
                 "healthy_streak": jnp.where(healthy, state.info["healthy_streak"] + 1, 0),
                 "task_reward": task_reward,
+                "recovery_state": jnp.where(finite, self.recovery_state(data), 0.0),
             },
         )
 
@@ -255,8 +306,12 @@ class RecoveryEnv(abc.ABC):
                 "healthy": healthy,
                 "was_healthy": jnp.where(done, healthy, state.info["was_healthy"]),
                 "fell": ~done & state.info["fell"],
+                "success": ~done & state.info["success"],
                 "steps": jnp.where(done, 0, state.info["steps"]),
                 "healthy_streak": jnp.where(done, 0, state.info["healthy_streak"]),
+                "recovery_state": jnp.where(
+                    done, self.recovery_state(data), state.info["recovery_state"]
+                ),
                 "key": key,
             },
         )

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
+from envs import State
 from lamour_jax.objective import Objective, original_task
 from lamour_jax.ppo.networks import ActorCritic, Agent
 
 
 @dataclass(frozen=True)
 class Controller:
-    """A method's way from observations to actions.
+    """A method's way from states to actions.
 
     Attributes:
         network: the networks of the agents.
@@ -25,18 +26,18 @@ class Controller:
     objective: Objective = field(default_factory=original_task)
     original: Agent | None = None
 
-    def __call__(self, agent: Agent, obs: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Returns actions for observations `(batch, observation_size)`, unclipped.
+    def __call__(self, agent: Agent, state: State, key: jax.Array | None = None) -> jax.Array:
+        """Returns actions `(batch, action_size)` in a batch of states, unclipped.
 
         Mean actions without a `key`; with one, samples with the policies' own noise, an agent's
         wider where it explores.
         """
-        exploring = jax.vmap(self.objective.exploring)(obs)
-        action = self._actions(agent, obs, exploring, key)
+        exploring = jax.vmap(self.objective.exploring)(state)
+        action = self._actions(agent, state.obs, exploring, key)
         if self.original is None:
             return action
-        original = self._actions(self.original, obs, jnp.zeros_like(exploring), key)
-        return jnp.where(jax.vmap(self.objective.original_acts)(obs)[:, None], original, action)
+        original = self._actions(self.original, state.obs, jnp.zeros_like(exploring), key)
+        return jnp.where(jax.vmap(self.objective.original_acts)(state)[:, None], original, action)
 
     def _actions(
         self, agent: Agent, obs: jax.Array, exploring: jax.Array, key: jax.Array | None

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from envs import RECOVERED_SHARE, RecoveryEnv, State
+from envs import RecoveryEnv, State
 from lamour_jax.controller import Controller
 from lamour_jax.ppo.networks import Agent
 
@@ -18,13 +18,15 @@ class Episodes(struct.PyTreeNode):
     """Measures of finished episodes, each `(episodes,)`.
 
     Attributes:
-        recovered: healthy in every one of the last fifth of the steps.
+        recovered: healthy in every one of the last steps, as many as the robot's
+            `recovered_share` says.
         recovered_strictly: healthy at some step, and never unhealthy after the first such step
             (the official termination); from an ordinary start, survival to the time limit.
         steps_to_recovery: control steps until health came to stay; the time limit if it did not.
         episode_return: sum of the original task's reward while healthy, up to the step at which
             the official termination would have ended the episode.
         full_return: the same sum over the whole episode.
+        succeeded: the task's goal was reached at any step; None for a task without a goal.
     """
 
     recovered: jax.Array
@@ -32,12 +34,14 @@ class Episodes(struct.PyTreeNode):
     steps_to_recovery: jax.Array
     episode_return: jax.Array
     full_return: jax.Array
+    succeeded: jax.Array | None = None
 
     def summary(self) -> dict[str, float]:
         """Returns rates and means over the episodes; median steps over the recovered ones."""
         recovered = np.asarray(self.recovered)
         steps = np.asarray(self.steps_to_recovery)[recovered]
-        return {
+        goal = {} if self.succeeded is None else {"success_rate": float(self.succeeded.mean())}
+        return goal | {
             "episodes": len(recovered),
             "recovery_rate": float(recovered.mean()),
             "recovery_rate_strict": float(self.recovered_strictly.mean()),
@@ -68,8 +72,8 @@ class Evaluator:
         """
 
         def run(agent: Agent, key: jax.Array) -> Episodes:
-            def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
-                return controller(agent, obs, key if sampled else None)
+            def policy(state: State, key: jax.Array) -> jax.Array:
+                return controller(agent, state, key if sampled else None)
 
             return run_episodes(env, policy, key, episodes)
 
@@ -82,11 +86,11 @@ class Evaluator:
 
 def run_episodes(
     env: RecoveryEnv,
-    policy: Callable[[jax.Array, jax.Array], jax.Array],
+    policy: Callable[[State, jax.Array], jax.Array],
     key: jax.Array,
     episodes: int,
 ) -> Episodes:
-    """Runs `episodes` side by side to the time limit; `policy` maps observations and a key."""
+    """Runs `episodes` side by side to the time limit; `policy` maps states and a key."""
     start_key, act_key = jax.random.split(key)
     state = jax.vmap(env.reset)(jax.random.split(start_key, episodes))
     zero = jnp.zeros(episodes)
@@ -94,10 +98,12 @@ def run_episodes(
 
     def step(carry: Carry, key: jax.Array) -> tuple[Carry, None]:
         state, episode_return, full_return, running = carry
-        state = jax.vmap(env.step)(state, policy(state.obs, key))
+        at_goal = state.info["success"]  # and not only by this step
+        state = jax.vmap(env.step)(state, policy(state, key))
         running = running & ~state.info["termination"]  # only an exploded simulation ends here
         full_return = full_return + running * state.reward
-        episode_return = episode_return + running * ~state.info["fell"] * state.reward
+        would_run = running & ~state.info["fell"] & ~at_goal
+        episode_return = episode_return + would_run * state.reward
         return (state, episode_return, full_return, running), None
 
     (state, episode_return, full_return, running), _ = jax.lax.scan(
@@ -106,13 +112,14 @@ def run_episodes(
         jax.random.split(act_key, env.time_limit),
     )
     streak = state.info["healthy_streak"]
-    recovered = running & (streak >= RECOVERED_SHARE * env.time_limit)
+    recovered = running & (streak >= env.recovered_share * env.time_limit)
     return Episodes(
         recovered=recovered,
         recovered_strictly=running & state.info["was_healthy"] & ~state.info["fell"],
         steps_to_recovery=jnp.where(recovered, env.time_limit - streak, env.time_limit),
         episode_return=episode_return,
         full_return=full_return,
+        succeeded=state.info["success"] if env.has_goal else None,
     )
 
 
@@ -127,8 +134,8 @@ def record_episode(
 
     def run(agent: Agent, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         def step(state: State, _: None) -> tuple[State, tuple[jax.Array, jax.Array]]:
-            action = controller(agent, state.obs[None])[0]
-            state = env.step(state, action)
+            batch = jax.tree.map(lambda leaf: leaf[None], state)
+            state = env.step(state, controller(agent, batch)[0])
             return state, (state.data.qpos, state.info["healthy"])
 
         start = env.reset(key)

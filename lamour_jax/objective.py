@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from envs import State
 
 
-def nowhere(obs: jax.Array) -> jax.Array:
-    """False in every observation."""
+def nowhere(state: State) -> jax.Array:
+    """False in every state."""
     return jnp.bool_(False)
 
 
-def zero(obs: jax.Array) -> jax.Array:
-    """0 in every observation."""
+def zero(state: State) -> jax.Array:
+    """0 in every state."""
     return jnp.float32(0.0)
 
 
@@ -28,16 +28,16 @@ class Objective:
     Attributes:
         reward: reward `()` of a transition, from the next `State` (before any restart) and the
             action as it was applied, `(action_size,)`.
-        consolidation: weight `()` of staying close to the original policy in an observation.
-        exploring: whether an observation calls for exploration noise, `()` bool.
-        original_acts: whether the frozen original policy acts in an observation instead of the
-            one that learns, `()` bool.
+        consolidation: weight `()` of staying close to the original policy in a state.
+        exploring: whether a state calls for exploration noise, `()` bool.
+        original_acts: whether the frozen original policy acts in a state instead of the one that
+            learns, `()` bool.
     """
 
     reward: Callable[[State, jax.Array], jax.Array]
-    consolidation: Callable[[jax.Array], jax.Array] = zero
-    exploring: Callable[[jax.Array], jax.Array] = nowhere
-    original_acts: Callable[[jax.Array], jax.Array] = nowhere
+    consolidation: Callable[[State], jax.Array] = zero
+    exploring: Callable[[State], jax.Array] = nowhere
+    original_acts: Callable[[State], jax.Array] = nowhere
 
     def with_fall_cost(self, cost: float) -> Objective:
         """Returns the objective in which a healthy robot's becoming unhealthy costs `cost`."""

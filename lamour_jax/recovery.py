@@ -59,7 +59,9 @@ def load_reward(config: RunConfig, env: RecoveryEnv) -> Reward:
         except UnicodeDecodeError:
             raise UserError(f"--reward {path} is not a text file (UTF-8)") from None
     try:
-        program = compile_reward(text, state_size=env.observation_size, action_size=env.action_size)
+        program = compile_reward(
+            text, state_size=env.recovery_state_size, action_size=env.action_size
+        )
     except RewardCodeError as error:
         raise UserError(f"reward code from {origin} was refused: {error}") from None
     return Reward(program, origin)
@@ -171,6 +173,8 @@ def _result(
     evaluations: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     ood, after = evaluations[config.start], evaluations["ordinary"]
+    # What the original policy was good for: reaching its goal, where there is one.
+    skill = "success_rate" if env.has_goal else "return"
     facts = system_facts()
     return {
         "env": config.env,
@@ -189,7 +193,8 @@ def _result(
         "ood_return": ood["return"],
         "original_return_before": before["return"],
         "original_return_after": after["return"],
-        "retention": after["return"] / before["return"] if before["return"] else float("nan"),
+        "retention": after[skill] / before[skill] if before[skill] else float("nan"),
+        **({"success_rate": ood["success_rate"]} if env.has_goal else {}),
         "reward_source": reward.origin,
         "reward_sha256": reward.program.sha256,
         "versions": facts["versions"],

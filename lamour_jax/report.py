@@ -84,6 +84,7 @@ def print_result(console: Console, result: dict[str, Any], before_ood: dict[str,
             f"{entry['recovery_rate_strict']:.2f}",
             f"{entry['median_steps_to_recovery']:.0f}",
             f"{entry['return']:,.0f}",
+            *([f"{entry['success_rate']:.2f}"] if "success_rate" in entry else []),
         ]
         for name, entry in {
             "original policy, out of distribution": before_ood,
@@ -93,7 +94,8 @@ def print_result(console: Console, result: dict[str, Any], before_ood: dict[str,
     console.table(
         f"{result['env']}: {result['method']}, {result['env_steps']:,} steps in "
         f"{result['wall_seconds']:.0f} s on {result['device']}",
-        ["start", "recovery rate", "strict", "median steps", "return"],
+        ["start", "recovery rate", "strict", "median steps", "return"]
+        + ["success"] * ("success_rate" in before_ood),
         rows,
     )
     console.say(

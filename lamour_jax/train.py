@@ -27,7 +27,7 @@ class Arguments:
     """Teach a robot to come back from a state that its training never saw."""
 
     env: str = "half_cheetah"
-    """Robot: ant, half_cheetah, hopper or walker2d."""
+    """Robot: ant, half_cheetah, hopper, humanoid, push_chair or walker2d."""
     stage: Stage = "recovery"
     """recovery, or original to train an original policy anew."""
     engine: str = "auto"
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
             path = out if arguments.seeds == 1 else out / f"seed_{seeded.seed}"
             run = run_recovery if seeded.stage == "recovery" else run_original
             run(seeded, RunFolder(path), console)
-    except (UserError, EngineUnavailable) as error:
+    except (UserError, EngineUnavailable, envs.ModelUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import jax
 
+from envs import State
 from lamour_jax.methods.method import Ingredients, Method
 from lamour_jax.objective import Objective, zero
 
 
 def _build(ingredients: Ingredients, consol_coef: float) -> Objective:
-    program = ingredients.program
-
-    def consolidation(obs: jax.Array) -> jax.Array:
-        return consol_coef * program.is_recovered(obs)
+    def consolidation(state: State) -> jax.Array:
+        return consol_coef * ingredients.recovered(state)
 
     return Objective(
-        reward=ingredients.task_or(
-            lambda state, action: program.calculate_reward(state.obs, action)
-        ),
+        reward=ingredients.task_or(ingredients.recovery_reward),
         consolidation=consolidation if consol_coef else zero,
         exploring=ingredients.unrecovered,
     )

@@ -6,24 +6,15 @@ its value of a state in which it hands over is what the original policy makes of
 
 from __future__ import annotations
 
-import jax
-
 from lamour_jax.methods.method import Ingredients, Method
 from lamour_jax.objective import Objective
 
 
 def _build(ingredients: Ingredients) -> Objective:
-    program = ingredients.program
-
-    def original_acts(obs: jax.Array) -> jax.Array:
-        return program.is_recovered(obs) == 1
-
     return Objective(
-        reward=ingredients.task_or(
-            lambda state, action: program.calculate_reward(state.obs, action)
-        ),
+        reward=ingredients.task_or(ingredients.recovery_reward),
         exploring=ingredients.unrecovered,
-        original_acts=original_acts,
+        original_acts=ingredients.recovered,
     )
 
 

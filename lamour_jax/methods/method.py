@@ -34,9 +34,17 @@ class Ingredients:
     network: ActorCritic
     original: Agent
 
-    def unrecovered(self, obs: jax.Array) -> jax.Array:
-        """Whether `is_recovered` says 0 in an observation, `()` bool."""
-        return self.program.is_recovered(obs) == 0
+    def recovered(self, state: State) -> jax.Array:
+        """Whether `is_recovered` says 1 of a state, `()` bool."""
+        return self.program.is_recovered(state.info["recovery_state"]) == 1
+
+    def unrecovered(self, state: State) -> jax.Array:
+        """Whether it says 0."""
+        return ~self.recovered(state)
+
+    def recovery_reward(self, state: State, action: jax.Array) -> jax.Array:
+        """The model's reward of a transition, `()`, not scaled."""
+        return self.program.calculate_reward(state.info["recovery_state"], action)
 
     def task_or(
         self, auxiliary: Callable[[State, jax.Array], jax.Array]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from envs import State
 from lamour_jax.methods.method import Ingredients, Method
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent
@@ -31,14 +32,12 @@ def uncertainty(network: ActorCritic, agent: Agent, obs: jax.Array) -> jax.Array
 def _build(ingredients: Ingredients) -> Objective:
     network, original = ingredients.network, ingredients.original
 
-    def consolidation(obs: jax.Array) -> jax.Array:
-        return ingredients.coefficients.consol_coef * (1.0 - uncertainty(network, original, obs))
+    def certainty(state: State) -> jax.Array:
+        return 1.0 - uncertainty(network, original, state.obs)
 
     return Objective(
-        reward=ingredients.task_or(
-            lambda state, action: -uncertainty(network, original, state.obs)
-        ),
-        consolidation=consolidation,
+        reward=ingredients.task_or(lambda state, action: certainty(state) - 1.0),
+        consolidation=lambda state: ingredients.coefficients.consol_coef * certainty(state),
         exploring=ingredients.unrecovered,
     )
 

@@ -239,7 +239,7 @@ class Learner:
             original_std = jnp.broadcast_to(
                 jnp.exp(original.params.log_std[0]), original_mean.shape
             )
-            consolidation = jax.vmap(jax.vmap(self._objective.consolidation))(rollout.obs)
+            consolidation = rollout.consolidation
         batch = Minibatch(
             obs=normalized_obs,
             action=rollout.action,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs import RECOVERED_SHARE, RecoveryEnv, State
+from envs import RecoveryEnv, State
 from lamour_jax.controller import Controller
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
@@ -24,6 +24,7 @@ class Rollout(struct.PyTreeNode):
         exploring: whether exploration noise was on.
         original_acted: whether the action was the original policy's.
         dropout_keys: what decided which units were dropped, if any were.
+        consolidation: weight of staying close to the original policy.
         reward: of the objective.
         termination, truncation, healthy: of the next state.
     """
@@ -35,6 +36,7 @@ class Rollout(struct.PyTreeNode):
     exploring: jax.Array
     original_acted: jax.Array
     dropout_keys: jax.Array | None
+    consolidation: jax.Array
     reward: jax.Array
     termination: jax.Array
     truncation: jax.Array
@@ -60,11 +62,11 @@ class EpisodeTotals(struct.PyTreeNode):
         """Returns the sums over ended episodes reset, those of running episodes kept."""
         return EpisodeTotals.zero(1).replace(episode_return=self.episode_return)
 
-    def add(self, state: State) -> EpisodeTotals:
+    def add(self, state: State, recovered_share: float) -> EpisodeTotals:
         """Adds one step of every environment; `state` is the step's result before restarts."""
         episode_return = self.episode_return + state.reward
         done, info = state.done, state.info
-        held = info["healthy_streak"] >= RECOVERED_SHARE * info["steps"]
+        held = info["healthy_streak"] >= recovered_share * info["steps"]
         return EpisodeTotals(
             episode_return=episode_return * (1.0 - done),
             ended=self.ended + done.sum(),
@@ -114,15 +116,15 @@ def collect(
 
     def step(acting: Acting, key: jax.Array) -> tuple[Acting, Rollout]:
         state, totals = acting.env_state, acting.totals
-        exploring = jax.vmap(objective.exploring)(state.obs)
+        exploring = jax.vmap(objective.exploring)(state)
         std, offset = network.noise(agent.params, exploring, acting.noise, bounds)
         dropout_keys = network.dropout_keys(jax.random.fold_in(key, 1), len(state.obs))
         mean = network.mean(agent.params, network.normalize(agent, state.obs), dropout_keys)
         mean = mean + offset
         action = network.sample(key, mean, std)
         noise = (action - mean + offset) / bounds.high[1]
-        original_acts = jax.vmap(objective.original_acts)(state.obs)
-        originals = Controller(network)(original, state.obs, jax.random.fold_in(key, 2))
+        original_acts = jax.vmap(objective.original_acts)(state)
+        originals = Controller(network)(original, state, jax.random.fold_in(key, 2))
         action = jnp.where(original_acts[:, None], originals, action)
         ended = jax.vmap(env.step)(state, action)
         reward = jax.vmap(objective.reward)(ended, jnp.clip(action, -1.0, 1.0))
@@ -134,6 +136,7 @@ def collect(
             exploring=exploring,
             original_acted=original_acts,
             dropout_keys=dropout_keys,
+            consolidation=jax.vmap(objective.consolidation)(state),
             reward=reward,
             termination=ended.info["termination"],
             truncation=ended.info["truncation"],
@@ -141,7 +144,7 @@ def collect(
         )
         acting = Acting(
             env_state=jax.vmap(env.restart)(ended),
-            totals=totals.add(ended),
+            totals=totals.add(ended, env.recovered_share),
             noise=jnp.where(exploring[:, None], noise, 0.0),
         )
         return acting, rollout

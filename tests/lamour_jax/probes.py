@@ -36,6 +36,8 @@ class Probe:
 
     observation_size = 1
     action_size = 1
+    recovered_share = 0.2
+    has_goal = False
 
     def __init__(
         self,
@@ -61,28 +63,30 @@ class Probe:
     def reset(self, key: jax.Array) -> State:
         key, start_key = jax.random.split(key)
         no, zero = jnp.bool_(False), jnp.float32(0.0)
+        obs = self._start(start_key)
         info: dict[str, Any] = {
             "healthy": jnp.bool_(True),
             "was_healthy": jnp.bool_(True),
             "fell": no,
+            "success": no,
             "termination": no,
             "truncation": no,
             "steps": jnp.int32(0),
             "healthy_streak": jnp.int32(0),
             "task_reward": zero,
+            "recovery_state": obs,
             "key": key,
         }
-        return State(
-            data=(), obs=self._start(start_key), reward=zero, done=zero, metrics={}, info=info
-        )
+        return State(data=(), obs=obs, reward=zero, done=zero, metrics={}, info=info)
 
     def step(self, state: State, action: jax.Array) -> State:
         reward = self._reward(state.obs, jnp.clip(action, -1.0, 1.0)).reshape(())
         steps = state.info["steps"] + 1
         ended = steps >= self.time_limit
+        obs = self._advance(state.obs)
         return dataclasses.replace(
             state,
-            obs=self._advance(state.obs),
+            obs=obs,
             reward=reward,
             done=ended.astype(jnp.float32),
             info=state.info
@@ -92,6 +96,7 @@ class Probe:
                 "steps": steps,
                 "healthy_streak": steps,
                 "task_reward": reward,
+                "recovery_state": obs,
             },
         )
 

@@ -17,19 +17,23 @@ TIME_LIMIT = 10  # so that the last fifth is 2 steps
 
 
 class Scripted:
-    """Health as written, one character a step: `1` healthy, `0` not, `x` an exploded simulation.
+    """Health as written, one character a step: `1` healthy, `0` not, `x` an exploded simulation,
+    `g` healthy and at the task's goal.
 
     The task's reward is the number of the step, 1 to 10, and counts only while healthy.
     """
 
     time_limit = TIME_LIMIT
+    recovered_share = 0.2
     observation_size = 1
     action_size = 1
 
     def __init__(self, health: str, healthy_at_start: bool):
         assert len(health) == TIME_LIMIT
-        self._healthy = jnp.array([character == "1" for character in health])
+        self._healthy = jnp.array([character in "1g" for character in health])
         self._exploded = jnp.array([character == "x" for character in health])
+        self._at_goal = jnp.array([character == "g" for character in health])
+        self.has_goal = "g" in health
         self._healthy_at_start = healthy_at_start
 
     def reset(self, key: jax.Array) -> State:
@@ -44,6 +48,7 @@ class Scripted:
                 "healthy": healthy,
                 "was_healthy": healthy,
                 "fell": jnp.bool_(False),
+                "success": jnp.bool_(False),
                 "termination": jnp.bool_(False),
                 "truncation": jnp.bool_(False),
                 "steps": jnp.int32(0),
@@ -63,6 +68,7 @@ class Scripted:
                 "healthy": healthy,
                 "was_healthy": was_healthy,
                 "fell": info["fell"] | (was_healthy & ~healthy),
+                "success": info["success"] | self._at_goal[step],
                 "termination": self._exploded[step],
                 "steps": step + 1,
                 "healthy_streak": jnp.where(healthy, info["healthy_streak"] + 1, 0),
@@ -72,7 +78,9 @@ class Scripted:
 
 def measure(health: str, healthy_at_start: bool = False, episodes: int = 1) -> Episodes:
     env = cast(RecoveryEnv, Scripted(health, healthy_at_start))
-    return run_episodes(env, lambda obs, key: jnp.zeros_like(obs), jax.random.key(0), episodes)
+    return run_episodes(
+        env, lambda state, key: jnp.zeros_like(state.obs), jax.random.key(0), episodes
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,6 +118,15 @@ def test_from_an_ordinary_start_a_fall_ends_the_return() -> None:
     assert not measured.recovered_strictly[0]
     assert float(measured.episode_return[0]) == 1 + 2 + 3
     assert float(measured.full_return[0]) == 55 - 4
+
+
+def test_reaching_the_goal_ends_the_return() -> None:
+    measured = measure("11g1111011", healthy_at_start=True)
+    assert bool(measured.succeeded[0])
+    assert float(measured.episode_return[0]) == 1 + 2 + 3
+    assert float(measured.full_return[0]) == 55 - 8
+    assert measured.summary()["success_rate"] == 1.0
+    assert "success_rate" not in measure("1111111111").summary(), "a task without a goal"
 
 
 def test_episodes_run_side_by_side() -> None:

@@ -42,11 +42,11 @@ def make(method: str, fall_cost: float = 0.0) -> Objective:
     return make_objective(method, Ingredients(PROGRAM, coefficients, NETWORK, ORIGINAL))
 
 
-def state(healthy: bool, falling: bool = False) -> State:
-    """A state at 3.0 whose transition was worth 7 to the original task."""
+def state(healthy: bool = True, falling: bool = False, at: float = 3.0) -> State:
+    """A state whose transition was worth 7 to the original task; the program sees where it is."""
     return State(
         data=None,
-        obs=jnp.array([3.0]),
+        obs=jnp.array([at]),
         reward=jnp.float32(7.0 if healthy else 0.0),
         done=jnp.float32(0.0),
         metrics={},
@@ -54,6 +54,7 @@ def state(healthy: bool, falling: bool = False) -> State:
             "healthy": jnp.bool_(healthy),
             "falling": jnp.bool_(falling),
             "task_reward": jnp.float32(7.0),
+            "recovery_state": jnp.array([at]),
         },
     )
 
@@ -90,7 +91,7 @@ def test_a_fall_costs_the_same_in_every_method(method: str) -> None:
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "sero"])
 def test_only_lamour_consolidates_and_only_where_recovered(method: str) -> None:
     objective = make(method)
-    recovered, not_recovered = jnp.array([1.0]), jnp.array([-1.0])
+    recovered, not_recovered = state(at=1.0), state(at=-1.0)
     weight = 0.1 if method == "lamour" else 0.0
     assert float(objective.consolidation(recovered)) == pytest.approx(weight)
     assert float(objective.consolidation(not_recovered)) == 0.0
@@ -99,16 +100,16 @@ def test_only_lamour_consolidates_and_only_where_recovered(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_explores_where_not_recovered(method: str) -> None:
     objective = make(method)
-    assert not objective.exploring(jnp.array([1.0]))
-    assert objective.exploring(jnp.array([-1.0]))
+    assert not objective.exploring(state(at=1.0))
+    assert objective.exploring(state(at=-1.0))
 
 
 def test_original_task_is_the_environments_reward_alone() -> None:
     objective = original_task()
     assert float(objective.reward(state(healthy=True), ACTION)) == 7.0
     assert float(objective.reward(state(healthy=False), ACTION)) == 0.0
-    assert float(objective.consolidation(jnp.array([1.0]))) == 0.0
-    assert not objective.exploring(jnp.array([-1.0]))
+    assert float(objective.consolidation(state(at=1.0))) == 0.0
+    assert not objective.exploring(state(at=-1.0))
 
 
 def test_unknown_method_lists_the_known_ones() -> None:
@@ -119,7 +120,7 @@ def test_unknown_method_lists_the_known_ones() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_switch_lets_the_original_policy_act_and_only_where_recovered(method: str) -> None:
     objective = make(method)
-    recovered, not_recovered = jnp.array([1.0]), jnp.array([-1.0])
+    recovered, not_recovered = state(at=1.0), state(at=-1.0)
     assert bool(objective.original_acts(recovered)) == (method == "lamour-switch")
     assert not objective.original_acts(not_recovered)
 
@@ -130,7 +131,7 @@ def test_sero_rewards_and_consolidates_by_certainty() -> None:
     assert 0.0 < certainty < 1.0
     down = float(objective.reward(state(healthy=False), ACTION))
     assert down == pytest.approx(0.2 * (certainty - 1.0))
-    weight = float(objective.consolidation(jnp.array([3.0])))
+    weight = float(objective.consolidation(state(at=3.0)))
     assert weight == pytest.approx(0.1 * certainty)
 
 

@@ -83,8 +83,8 @@ def test_consolidation_brings_the_original_policy_back(fresh_agent: Agent) -> No
     original = leaning(fresh_agent, 0.6)
     nothing_to_gain = Objective(
         reward=lambda state, action: jnp.float32(0.0),
-        consolidation=lambda obs: jnp.float32(10.0),
-        exploring=lambda obs: jnp.bool_(False),
+        consolidation=lambda state: jnp.float32(10.0),
+        exploring=lambda state: jnp.bool_(False),
     )
     learner = make_learner(
         ONE, objective=nothing_to_gain, original=original, initial=leaning(fresh_agent, -0.6)
@@ -98,7 +98,7 @@ def test_the_policy_learns_only_where_it_acts(fresh_agent: Agent) -> None:
     # The reward asks for 0.6 everywhere; in observation 1 the original policy acts, with -0.6.
     probe = Probe(reward=lambda obs, action: -jnp.square(action - 0.6), start=plus_or_minus_one)
     objective = Objective(
-        reward=lambda state, action: state.reward, original_acts=lambda obs: obs[0] > 0.0
+        reward=lambda state, action: state.reward, original_acts=lambda state: state.obs[0] > 0.0
     )
     original = leaning(fresh_agent, -0.6)
     learner = make_learner(probe, objective=objective, original=original, iterations=150)
@@ -189,8 +189,8 @@ def test_metrics_are_means_over_ended_episodes() -> None:
         )
 
     totals = EpisodeTotals.zero(3)
-    totals = totals.add(step([1.0, 2.0, 3.0], [False, False, False]))
-    totals = totals.add(step([1.0, 4.0, 5.0], [False, True, True]))
+    totals = totals.add(step([1.0, 2.0, 3.0], [False, False, False]), recovered_share=0.2)
+    totals = totals.add(step([1.0, 4.0, 5.0], [False, True, True]), recovered_share=0.2)
     metrics = totals.metrics()
     assert float(metrics["episode/ended"]) == 2
     assert float(metrics["episode/return"]) == (6 + 8) / 2

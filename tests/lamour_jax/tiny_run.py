@@ -21,7 +21,7 @@ def run() -> str:
     from reward_codegen import compile_reward, library
 
     env = envs.load("half_cheetah", start="ood", engine="mujoco")
-    sizes = {"state_size": env.observation_size, "action_size": env.action_size}
+    sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
     program = compile_reward(library.source(env.name), **sizes)
     config = PPOConfig(unroll_length=32, minibatch_size=512, epochs=2)
     network = ActorCritic(env.observation_size, env.action_size, config.hidden_sizes)
