@@ -15,7 +15,7 @@ from lamour_jax.ppo.networks import ActorCritic, Agent
 NETWORK = ActorCritic(1, 2, (8, 8))
 # The agent explores below 0; from 0 on the original policy acts.
 OBS = jnp.array([[-1.0], [1.0]])
-STATES = State(data=None, obs=OBS, reward=None, done=None, metrics={}, info={})  # type: ignore
+STATES = State(None, OBS, jnp.zeros(2), jnp.zeros(2), metrics={}, info={})
 SWITCHING = Objective(
     reward=lambda state, action: state.reward,
     exploring=lambda state: state.obs[0] < 0.0,
