@@ -58,6 +58,8 @@ def test_targets_and_advantages_equal_a_plain_loop() -> None:
         noise_offset=jnp.zeros((TIME, ENVS, 1)),
         log_prob=jnp.zeros((TIME, ENVS)),
         exploring=jnp.zeros((TIME, ENVS), bool),
+        original_acted=jnp.zeros((TIME, ENVS), bool),
+        dropout_keys=None,
         consolidation=jnp.zeros((TIME, ENVS)),
         reward=jnp.asarray(random.normal(size=(TIME, ENVS)), jnp.float32),
         termination=jnp.asarray(termination),
