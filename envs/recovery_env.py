@@ -60,7 +60,7 @@ class Start:
     """A distribution of starts: a pose plus independent noise in every coordinate.
 
     Attributes:
-        qpos: the pose, `(nq,)`.
+        qpos: the pose, `(nq,)`, or a bank of poses that are equally likely, `(poses, nq)`.
         qpos_noise: half-width of the uniform noise in `qpos`, a scalar or `(nq,)`.
         qvel_noise: scale of the noise in `qvel`, a scalar or `(nv,)`.
         qvel_normal: whether velocity noise is normal (scale = sigma) or uniform (half-width).
@@ -79,11 +79,14 @@ class Start:
 
     def sample(self, key: jax.Array, nv: int) -> tuple[jax.Array, jax.Array]:
         """Draws `qpos` `(nq,)` and `qvel` `(nv,)`, both float32."""
+        pose = jnp.asarray(self.qpos, jnp.float32)
+        if pose.ndim == 2:
+            key, pose_key = jax.random.split(key)
+            pose = pose[jax.random.randint(pose_key, (), 0, len(pose))]
         qpos_key, qvel_key = jax.random.split(key)
-        nq = len(self.qpos)
-        qpos = jnp.asarray(self.qpos, jnp.float32) + jnp.asarray(
-            self.qpos_noise, jnp.float32
-        ) * jax.random.uniform(qpos_key, (nq,), minval=-1.0, maxval=1.0)
+        qpos = pose + jnp.asarray(self.qpos_noise, jnp.float32) * jax.random.uniform(
+            qpos_key, pose.shape, minval=-1.0, maxval=1.0
+        )
         if self.qvel_normal:
             direction = jax.random.normal(qvel_key, (nv,))
         else:
@@ -126,7 +129,7 @@ class RecoveryEnv(abc.ABC):
         """Compiles the robot's model and puts it on a physics engine.
 
         Args:
-            start: a name of `starts()`, or names with the share of episodes that begin there.
+            start: a name of `all_starts()`, or names with the share of episodes that begin there.
             engine: a name of `envs.physics.ENGINES`.
             terminate: whether falling after having been healthy ends the episode.
             episode_length: time limit in control steps; by default that of the starts (the
@@ -137,7 +140,7 @@ class RecoveryEnv(abc.ABC):
             ModelUnavailable: the robot's model comes with a package that is not installed.
         """
         mix = {start: 1.0} if isinstance(start, str) else dict(start)
-        known = self.starts()
+        known = self.all_starts()
         for name in mix:
             if name not in known:
                 raise ValueError(
@@ -198,6 +201,15 @@ class RecoveryEnv(abc.ABC):
         return jnp.bool_(False)
 
     # What follows from it.
+
+    @classmethod
+    def all_starts(cls) -> dict[str, Start]:
+        """Returns `starts()`, and `ood-wide` where a bank of settled poses ships."""
+        starts = cls.starts()
+        bank = _settled_poses(cls.name)
+        if bank is not None:
+            starts.setdefault("ood-wide", Start(bank))
+        return starts
 
     @property
     def model(self) -> mujoco.MjModel:
@@ -336,6 +348,16 @@ class RecoveryEnv(abc.ABC):
     def _x_velocity(self, data: PhysicsData, next_data: PhysicsData) -> jax.Array:
         """Mean forward velocity [m/s] over a control step, as Gymnasium computes it."""
         return (next_data.qpos[0] - data.qpos[0]) / self.control_timestep
+
+
+def _settled_poses(name: str) -> np.ndarray | None:
+    """Returns the `qpos` `(poses, nq)` that `envs.wide_starts` built for a robot, if it did."""
+    file = resources.files("envs") / "starts" / f"{name}.npz"
+    if not file.is_file():
+        return None
+    with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
+        poses: np.ndarray = archive["qpos"]
+        return poses
 
 
 def gymnasium_spec(file_name: str) -> mujoco.MjSpec:

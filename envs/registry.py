@@ -8,6 +8,8 @@ from typing import Any
 from envs.ant import Ant
 from envs.half_cheetah import HalfCheetah
 from envs.hopper import Hopper
+from envs.humanoid import Humanoid
+from envs.push_chair import PushChair
 from envs.recovery_env import RecoveryEnv
 from envs.walker2d import Walker2d
 
@@ -55,5 +57,5 @@ def load(
     return get(name)(start=start, engine=engine, **options)
 
 
-for _environment in (Ant, HalfCheetah, Hopper, Walker2d):
+for _environment in (Ant, HalfCheetah, Hopper, Humanoid, PushChair, Walker2d):
     register(_environment)

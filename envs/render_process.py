@@ -16,6 +16,7 @@ import numpy as np
 HORIZON = np.array([0.93, 0.95, 0.97])
 SKY = np.array([0.56, 0.70, 0.85])
 TILES = np.array([[0.74, 0.78, 0.83], [0.88, 0.90, 0.93]])
+DEFAULT_COLOR = 0.5, 0.5, 0.5, 1.0  # of a geom that leaves its colour to its material
 TILE_PERIOD = 2.0  # metres after which the floor's pattern repeats
 
 
@@ -23,6 +24,7 @@ def beautify(model: mujoco.MjModel) -> None:
     """Gives `model` a quiet floor without an end, a daylight sky and lights that show shape."""
     for texture in range(model.ntex):
         if model.tex_type[texture] == mujoco.mjtTexture.mjTEXTURE_SKYBOX:
+            _remove_stars(model, texture)
             _recolor(model, texture, HORIZON, SKY)
     for geom in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
         model.geom_size[geom, :2] = 0.0  # infinite: robots run farther than a floor reaches
@@ -36,16 +38,30 @@ def beautify(model: mujoco.MjModel) -> None:
             for texture in model.mat_texid[material]:
                 if texture >= 0:
                     _recolor(model, texture, *TILES)
-    model.geom_matid[model.geom_bodyid > 0] = -1  # plain colours, in which shape shows best
+    for geom in np.flatnonzero(model.geom_bodyid > 0):  # plain colours, in which shape shows best
+        material = model.geom_matid[geom]
+        if material >= 0 and (model.geom_rgba[geom] == DEFAULT_COLOR).all():
+            model.geom_rgba[geom] = model.mat_rgba[material]
+        model.geom_matid[geom] = -1
     model.vis.headlight.ambient[:] = 0.35
     model.vis.headlight.diffuse[:] = 0.25
     model.vis.headlight.specular[:] = 0.0
+    model.light_type[:] = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     model.light_dir[:] = np.array([0.3, 0.5, -1.0]) / np.linalg.norm([0.3, 0.5, -1.0])
     model.light_diffuse[:] = 0.55
     model.light_ambient[:] = 0.0
     model.light_specular[:] = 0.15
     model.vis.rgba.haze[:] = [*HORIZON, 1.0]
     model.vis.quality.shadowsize = 1024
+
+
+def _remove_stars(model: mujoco.MjModel, texture: int) -> None:
+    """Gives each row of a sky, which is a gradient, the colour that most of it has."""
+    width, channels = model.tex_width[texture], model.tex_nchannel[texture]
+    start = model.tex_adr[texture]
+    size = model.tex_height[texture] * width * channels
+    rows = model.tex_data[start : start + size].reshape(-1, width, channels)
+    rows[:] = np.median(rows, axis=1, keepdims=True)
 
 
 def _recolor(model: mujoco.MjModel, texture: int, dark: np.ndarray, light: np.ndarray) -> None:
@@ -64,24 +80,24 @@ def camera_for(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjvCamera:
     mujoco.mj_resetData(model, data)
     mujoco.mj_forward(model, data)
     solid = np.flatnonzero(model.geom_bodyid > 0)
-    reach = np.linalg.norm(data.geom_xpos[solid] - data.subtree_com[1], axis=1)
+    reach = np.linalg.norm(data.geom_xpos[solid] - data.subtree_com[0], axis=1)
     radius = float((reach + model.geom_rbound[solid]).max())
     camera = mujoco.MjvCamera()
     camera.azimuth, camera.elevation = 100.0, -14.0  # along +y: forward is to the right
     camera.distance = 1.25 * radius / np.tan(np.deg2rad(model.vis.global_.fovy) / 2)
-    camera.lookat[2] = 0.9 * data.subtree_com[1, 2]
+    camera.lookat[2] = 0.9 * data.subtree_com[0, 2]
     return camera
 
 
 def bring_home(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """Draws what moves near the origin, and returns by what offset `(3,)` it was shifted.
+    """Draws all but the floor near the origin, and returns by what offset `(3,)` it was shifted.
 
     The light, its shadows and the floor's precision do not reach as far as robots run; on a floor
     that repeats nobody sees the difference.
     """
-    offset = TILE_PERIOD * np.round(data.subtree_com[1] / TILE_PERIOD) * [1.0, 1.0, 0.0]
-    data.geom_xpos[model.geom_bodyid > 0] -= offset
-    data.site_xpos[model.site_bodyid > 0] -= offset
+    offset = TILE_PERIOD * np.round(data.subtree_com[0] / TILE_PERIOD) * [1.0, 1.0, 0.0]
+    data.geom_xpos[model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE] -= offset
+    data.site_xpos -= offset
     return offset
 
 
@@ -98,7 +114,7 @@ def main() -> None:
             data.qpos[:] = qpos
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
-            center = data.subtree_com[1] - bring_home(model, data)
+            center = data.subtree_com[0] - bring_home(model, data)
             camera.lookat[:] = [center[0], center[1], max(level, center[2])]
             renderer.update_scene(data, camera)
             sys.stdout.buffer.write(renderer.render().tobytes())

@@ -10,17 +10,19 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 
 from envs import RecoveryEnv, State, registry
 
+# Gymnasium's; the others have test files of their own.
 ROBOTS = ("ant", "half_cheetah", "hopper", "walker2d")
 
 
 @pytest.fixture(scope="session", params=ROBOTS)
 def env(request: pytest.FixtureRequest) -> RecoveryEnv:
-    """Each robot in turn, on C MuJoCo."""
+    """Each of Gymnasium's robots in turn, on C MuJoCo."""
     return registry.load(request.param, engine="mujoco")
 
 
@@ -58,8 +60,10 @@ def random_states() -> Callable[[RecoveryEnv, int], tuple[np.ndarray, np.ndarray
         poses = [env.starts()[name].qpos for name in ("ordinary", "ood")]
         qpos = np.stack([poses[i % 2] for i in range(n)])
         qpos = qpos + rng.uniform(-0.1, 0.1, qpos.shape)
-        if env.name == "ant":
-            qpos[:, 3:7] /= np.linalg.norm(qpos[:, 3:7], axis=1, keepdims=True)
+        free = env.model.jnt_type == mujoco.mjtJoint.mjJNT_FREE
+        for first in env.model.jnt_qposadr[free] + 3:
+            quaternion = slice(first, first + 4)
+            qpos[:, quaternion] /= np.linalg.norm(qpos[:, quaternion], axis=1, keepdims=True)
         qvel = rng.normal(scale=0.5, size=(n, env.model.nv))
         return qpos.astype(np.float32), qvel.astype(np.float32)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from envs import RecoveryEnv, registry
+from envs.push_chair import SPEEDS
 
 
 def rows(description: str, section: str) -> list[list[str]]:
@@ -40,16 +41,60 @@ def test_every_state_entry_has_its_row(env: RecoveryEnv) -> None:
 
 
 def test_every_action_entry_has_its_row(env: RecoveryEnv) -> None:
-    driven = [env.model.joint(joint).name for joint in env.model.actuator_trnid[:, 0]]
-    description = env.description()
-    table = rows(description, "Action")
-    assert [int(row[0]) for row in table] == list(range(env.action_size))
-    assert [row[1] for row in table] == [f"`{name}`" for name in driven]
-    assert all(row[3] == "-1 to 1" for row in table)
-    assert f"## Action: {env.action_size} numbers" in description
+    table = action_rows(env.model, env.description())
     for row, gear in zip(table, env.model.actuator_gear[:, 0], strict=True):
         torque = f"largest {gear:g} N m"
-        assert torque in row[2] or torque.replace("largest", "largest,") in description
+        assert torque in row[2] or torque.replace("largest", "largest,") in env.description()
+
+
+def action_rows(model: mujoco.MjModel, description: str) -> list[list[str]]:
+    """Returns the rows of the action table, after checking all but their words."""
+    driven = [model.joint(joint).name for joint in model.actuator_trnid[:, 0]]
+    table = rows(description, "Action")
+    assert [int(row[0]) for row in table] == list(range(model.nu))
+    assert [row[1] for row in table] == [f"`{name}`" for name in driven]
+    assert all(row[3] == "-1 to 1" for row in table)
+    assert f"## Action: {model.nu} numbers" in description
+    return table
+
+
+def test_humanoids_tables() -> None:
+    model, description = (
+        registry.get("humanoid").make_model(),
+        registry.get("humanoid").description(),
+    )
+    assert "## State: 67 numbers" in description
+    assert f"weighs {model.body_mass.sum():.1f} kg" in description
+    assert "One control step lasts 0.025 s" in description
+    table = rows(description, "State")
+    assert [int(row[0]) for row in table] == list(range(67))
+    assert all(len(row) == 6 and all(row) for row in table)
+    qpos, qvel = coordinate_names(model)
+    assert [row[1] for row in table[:21]] == [f"`{name}`" for name in qpos[7:]]
+    assert [row[1] for row in table[40:]] == [f"`{name}`" for name in qvel]
+    for row in table[:21]:
+        stated = [float(number) for number in row[4].split(" to ")]
+        np.testing.assert_allclose(stated, model.joint(row[1].strip("`")).range, atol=6e-4)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    standing = [float(row[5]) for row in table[22:34]]
+    np.testing.assert_allclose(data.sensordata[:12], standing, atol=6e-3)
+    actions = action_rows(model, description)
+    for row, gear in zip(actions, model.actuator_gear[:, 0], strict=True):
+        assert f"largest {gear:g} N m" in row[2]
+
+
+def test_push_chairs_tables() -> None:
+    model = registry.get("push_chair").make_model()
+    description = registry.get("push_chair").description()
+    assert "## State: 5 numbers" in description
+    assert "One control step lasts 0.05 s" in description
+    assert f"weighs {model.body('seat').subtreemass[0]:.0f} kg" in description
+    table = rows(description, "State")
+    assert [int(row[0]) for row in table] == list(range(5))
+    assert [row[3] for row in table] == ["m", "m", "rad", "m/s", "rad/s"]
+    for row, speed in zip(action_rows(model, description), SPEEDS, strict=True):
+        assert f"largest {speed:g} " in row[2]
 
 
 def test_stated_ranges_are_the_models(env: RecoveryEnv) -> None:
@@ -109,6 +154,20 @@ def test_positive_pitch_tips_forward(name: str) -> None:
         ("walker2d", "thigh_left_joint", -0.3, "leg_left_geom", 0, -1),
         ("walker2d", "leg_left_joint", -0.3, "foot_left_geom", 0, -1),
         ("walker2d", "foot_left_joint", 0.3, "foot_left_geom", 2, 1),
+        ("humanoid", "abdomen_y", 0.3, "left_shin", 0, -1),
+        ("humanoid", "abdomen_x", 0.3, "left_shin", 1, 1),
+        ("humanoid", "right_hip_x", 0.3, "right_shin", 1, 1),
+        ("humanoid", "left_hip_x", 0.3, "left_shin", 1, -1),
+        ("humanoid", "right_hip_y", -0.3, "right_shin", 0, 1),
+        ("humanoid", "right_knee", -0.3, "right_right_foot", 0, -1),
+        ("humanoid", "right_ankle_y", 0.3, "right_right_foot", 2, -1),
+        ("humanoid", "right_shoulder2", 0.3, "right_hand", 2, 1),
+        ("humanoid", "left_shoulder2", 0.3, "left_hand", 2, -1),
+        ("push_chair", "left_joint2", 0.3, "left_palm", 2, -1),
+        ("push_chair", "left_joint4", 0.3, "left_palm", 2, 1),
+        ("push_chair", "right_joint6", 0.3, "right_palm", 2, 1),
+        ("push_chair", "right_joint1", 0.3, "right_palm", 1, 1),
+        ("push_chair", "lift", 0.3, "left_palm", 2, 1),
     ],
 )
 def test_joints_turn_as_described(
@@ -118,7 +177,7 @@ def test_joints_turn_as_described(
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     before = data.geom(geom).xpos[coordinate].copy()
-    data.joint(joint).qpos = angle
+    data.joint(joint).qpos += angle
     mujoco.mj_kinematics(model, data)
     assert sign * (data.geom(geom).xpos[coordinate] - before) > 1e-3
 

@@ -9,14 +9,16 @@ import jax
 import numpy as np
 import pytest
 
-from envs import RecoveryEnv, physics, registry
+from envs import physics, registry
 from envs.mjx_engine import MjxEngine
 from envs.mujoco_engine import MujocoEngine
 
 STATES = 32
 # MJX computes in float32 and stops after a few solver iterations. Most states agree to rounding;
 # a few, pressed deep into the floor or far outside a joint's limits, have not converged by then.
-MEDIAN_TOLERANCE, QUARTILE_TOLERANCE, WORST_TOLERANCE = 1e-5, 1e-4, 0.2
+# The humanoid's feet slip in other directions: MJX turns the friction pyramid of a capsule on the
+# floor otherwise than C MuJoCo does (contacts, impedances and all else agree to rounding).
+MEDIAN_TOLERANCE, QUARTILE_TOLERANCE, WORST_TOLERANCE = 1e-5, {"humanoid": 2e-3}, 0.2
 
 # MJX programs are large, and compiling them is nearly all that this test does.
 QUICKLY = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
@@ -62,18 +64,21 @@ def test_missing_warp_says_what_to_install() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("other", ["mjx", pytest.param("mjx-warp", marks=needs_warp)])
+@pytest.mark.parametrize("name", registry.names())
 def test_one_control_step_on_two_engines(
-    env: RecoveryEnv,
+    name: str,
     other: str,
     random_states: Callable[..., tuple[np.ndarray, np.ndarray]],
 ) -> None:
+    env = registry.load(name, engine="mujoco")
     qpos, qvel = random_states(env, STATES)
-    ctrl = np.random.default_rng(1).uniform(-1, 1, (STATES, env.action_size)).astype(np.float32)
+    random = np.random.default_rng(1).uniform(-1, 1, (STATES, env.action_size))
+    ctrl = (random * env.model.actuator_ctrlrange[:, 1]).astype(np.float32)
 
-    def step(engine: physics.PhysicsEngine) -> tuple[np.ndarray, np.ndarray]:
-        def one(qpos: jax.Array, qvel: jax.Array, ctrl: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(engine: physics.PhysicsEngine) -> tuple[np.ndarray, ...]:
+        def one(qpos: jax.Array, qvel: jax.Array, ctrl: jax.Array) -> tuple[jax.Array, ...]:
             data = engine.step(engine.init(qpos, qvel), ctrl, env.frame_skip)
-            return data.qpos, data.qvel
+            return data.qpos, data.qvel, *([data.sensordata] if env.model.nsensordata else [])
 
         batch = jax.jit(jax.vmap(one)).lower(qpos, qvel, ctrl)
         return jax.device_get(batch.compile(QUICKLY)(qpos, qvel, ctrl))
@@ -84,5 +89,5 @@ def test_one_control_step_on_two_engines(
         error = np.abs(this - that).max(axis=1) / (1.0 + np.abs(that).max(axis=1))
         print(env.name, other, "median, 75 %, worst:", np.quantile(error, [0.5, 0.75, 1.0]))
         assert np.quantile(error, 0.5) < MEDIAN_TOLERANCE
-        assert np.quantile(error, 0.75) < QUARTILE_TOLERANCE
+        assert np.quantile(error, 0.75) < QUARTILE_TOLERANCE.get(name, 1e-4)
         assert error.max() < WORST_TOLERANCE

@@ -10,7 +10,9 @@ from envs.hopper import Hopper
 
 
 def test_names_are_sorted() -> None:
-    assert {"ant", "half_cheetah", "hopper", "walker2d"} <= set(envs.names())
+    assert {"ant", "half_cheetah", "hopper", "humanoid", "push_chair", "walker2d"} <= set(
+        envs.names()
+    )
     assert envs.names() == sorted(envs.names())
 
 
@@ -28,7 +30,9 @@ def test_load_passes_options_on() -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'humper'.*known: .*half_cheetah, hopper"):
+    with pytest.raises(
+        ValueError, match="'humper'.*known: .*half_cheetah, hopper, humanoid, push_chair"
+    ):
         envs.load("humper")
 
 

@@ -19,18 +19,20 @@ def walker() -> RecoveryEnv:
     return registry.load("walker2d", engine="mujoco")
 
 
-def drawn(robot: RecoveryEnv, *starts: str, shift: float = 0.0) -> np.ndarray:
+def drawn(robot: RecoveryEnv | type[RecoveryEnv], *starts: str, shift: float = 0.0) -> np.ndarray:
     """Returns small pictures of a robot's starts, moved along x; skips where none can be drawn."""
     qpos = np.stack([robot.starts()[start].qpos for start in starts]).astype(float)
     qpos[:, 0] += shift
     try:
-        return render_frames(robot.model, qpos, WIDTH, HEIGHT)
+        model = robot.make_model() if isinstance(robot, type) else robot.model
+        return render_frames(model, qpos, WIDTH, HEIGHT)
     except RenderingUnavailable as unavailable:
         pytest.skip(str(unavailable))
 
 
-def test_shows_each_robot_on_the_floor(env: RecoveryEnv) -> None:
-    frames = drawn(env, "ordinary", "ood")
+@pytest.mark.parametrize("name", registry.names())
+def test_shows_each_robot_on_the_floor(name: str) -> None:
+    frames = drawn(registry.get(name), "ordinary", "ood")
     assert frames.shape == (2, HEIGHT, WIDTH, 3)
     assert frames.dtype == np.uint8
     for frame in frames.astype(int):

@@ -1,0 +1,142 @@
+"""Wide out-of-distribution starts: random poses, settled under gravity, one bank a robot.
+
+    python -m envs.wide_starts [ROBOT ...]
+
+writes `envs/starts/<robot>.npz` anew. Banks ship, so that a reset costs nothing and is the same on
+every machine. Poses that happen to be healthy are left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from envs import RecoveryEnv, registry
+
+POSES = 256
+# Simulated time [s], and what counts as at rest afterwards [m/s, rad/s].
+SETTLING_TIME = 2.0
+AT_REST = 0.25
+# Where the lowest point of a pose is let go [m].
+CLEARANCE = 0.02
+# Rounds of drawing before a robot is taken for one that hardly ever lies unhealthy at rest.
+_ROUNDS = 20
+
+
+def build(env: RecoveryEnv, poses: int = POSES, seed: int = 0) -> np.ndarray:
+    """Draws and settles a bank of `qpos`, `(poses, nq)` float32.
+
+    Args:
+        env: gives the model and the test of health.
+        poses: how many.
+        seed: of the poses; the same one gives the same bank with the same MuJoCo.
+
+    Raises:
+        RuntimeError: too few of the poses come to rest unhealthy.
+    """
+
+    def is_healthy(qpos: jax.Array) -> jax.Array:
+        return env.is_healthy(env.engine.init(qpos, jnp.zeros(env.model.nv)))
+
+    model, rng = env.make_model(), np.random.default_rng(seed)
+    kept = np.zeros((0, model.nq), np.float32)
+    for _ in range(_ROUNDS):
+        drawn = np.stack([random_pose(model, rng) for _ in range(poses)])
+        # Springs would draw every pose to the same one: there random torques are held meanwhile.
+        held = rng.uniform(-1.0, 1.0, (poses, model.nu)) * (model.jnt_stiffness > 0).any()
+        settled = settle(model, drawn, held).astype(np.float32)
+        healthy = np.asarray(jax.jit(jax.vmap(is_healthy))(settled))
+        kept = np.concatenate([kept, settled[~healthy]])
+        if len(kept) >= poses:
+            return kept[:poses]
+    raise RuntimeError(f"only {len(kept)} of {_ROUNDS * poses} poses of {env.name} rest unhealthy")
+
+
+def random_pose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """Returns a `qpos` `(nq,)`: any orientation, any joint angle in its range, just above ground.
+
+    Coordinates that slide stay as they are in the model, but for the height.
+    """
+    qpos = model.qpos0.copy()
+    height = None
+    for joint in range(model.njnt):
+        kind, address = mujoco.mjtJoint(model.jnt_type[joint]), int(model.jnt_qposadr[joint])
+        if kind == mujoco.mjtJoint.mjJNT_FREE:
+            qpos[address + 3 : address + 7] = _random_quaternion(rng)
+            height = address + 2 if height is None else height
+        elif kind == mujoco.mjtJoint.mjJNT_BALL:
+            qpos[address : address + 4] = _random_quaternion(rng)
+        elif kind == mujoco.mjtJoint.mjJNT_HINGE:
+            low, high = model.jnt_range[joint] if model.jnt_limited[joint] else (-np.pi, np.pi)
+            qpos[address] = rng.uniform(low, high)
+        elif model.jnt_axis[joint, 2] > 0.99 and height is None:
+            height = address
+    if height is not None:
+        qpos[height] += CLEARANCE - _lowest_point(model, qpos)
+    return qpos
+
+
+def settle(model: mujoco.MjModel, qpos: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
+    """Lets poses `(poses, nq)` fall under constant `ctrl` `(poses, nu)`.
+
+    Returns those that came to rest, `(at most poses, nq)`.
+
+    Full turns of joints without limits are taken off.
+    """
+    # A simulation that explodes must not count as one that restarted upright.
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+    data = mujoco.MjData(model)
+    steps = round(SETTLING_TIME / model.opt.timestep)
+    turning = [
+        int(model.jnt_qposadr[joint])
+        for joint in range(model.njnt)
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE and not model.jnt_limited[joint]
+    ]
+    settled = []
+    for pose, held in zip(qpos, ctrl, strict=True):
+        mujoco.mj_resetData(model, data)
+        data.qpos[:], data.ctrl[:] = pose, held
+        mujoco.mj_step(model, data, nstep=steps)
+        if np.isfinite(data.qpos).all() and np.abs(data.qvel).max() < AT_REST:
+            at_rest = data.qpos.copy()
+            at_rest[turning] = (at_rest[turning] + np.pi) % (2 * np.pi) - np.pi
+            settled.append(at_rest)
+    return np.asarray(settled).reshape(-1, model.nq)
+
+
+def _random_quaternion(rng: np.random.Generator) -> np.ndarray:
+    quaternion = rng.normal(size=4)
+    return quaternion / np.linalg.norm(quaternion)
+
+
+def _lowest_point(model: mujoco.MjModel, qpos: np.ndarray) -> float:
+    """Returns the height of the robot's lowest point [m], by its geoms' bounding boxes."""
+    data = mujoco.MjData(model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    own = model.geom_bodyid != 0
+    upward = data.geom_xmat[own].reshape(-1, 3, 3)[:, 2]
+    centre, half_size = model.geom_aabb[own, :3], model.geom_aabb[own, 3:]
+    heights = data.geom_xpos[own, 2] + (upward * centre).sum(axis=1)
+    return float((heights - (np.abs(upward) * half_size).sum(axis=1)).min())
+
+
+def main(names: list[str]) -> int:
+    """Builds the banks of `names`, or of all robots."""
+    for name in names or registry.names():
+        qpos = build(registry.load(name, engine="mujoco"))
+        file = Path(str(resources.files("envs"))) / "starts" / f"{name}.npz"
+        file.parent.mkdir(exist_ok=True)
+        np.savez_compressed(file, qpos=qpos)
+        print(f"{file}: {len(qpos)} poses, {file.stat().st_size / 1024:.0f} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

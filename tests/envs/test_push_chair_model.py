@@ -1,0 +1,232 @@
+"""PushChair's model: numbers, rest, tipping over, and what may touch what."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+
+from envs import push_chair_model as parts
+from envs.push_chair import CHAIR_QUATERNION, SWIVEL, PushChair
+
+TILT_OF_REST = {"back": 0.491 * np.pi, "side": 0.518 * np.pi, "front": 0.776 * np.pi}
+
+
+@pytest.fixture(scope="module")
+def model() -> mujoco.MjModel:
+    return PushChair.make_model()
+
+
+def at_start(model: mujoco.MjModel, start: str = "ordinary") -> mujoco.MjData:
+    data = mujoco.MjData(model)
+    data.qpos[:] = PushChair.starts()[start].qpos
+    mujoco.mj_forward(model, data)
+    return data
+
+
+def run(model: mujoco.MjModel, data: mujoco.MjData, seconds: float) -> None:
+    for _ in range(round(seconds / model.opt.timestep)):
+        mujoco.mj_step(model, data)
+
+
+def tilt(data: mujoco.MjData) -> float:
+    return float(np.arccos(np.clip(data.body("seat").xmat[8], -1, 1)))
+
+
+def energy_of_motion(model: mujoco.MjModel, data: mujoco.MjData) -> float:
+    product = np.zeros(model.nv)
+    mujoco.mj_mulM(model, data, product, data.qvel)
+    return 0.5 * float(data.qvel @ product)
+
+
+def test_sizes(model: mujoco.MjModel) -> None:
+    assert (model.nq, model.nv, model.nu) == (30, 29, 20)
+    assert model.opt.timestep == 0.005
+    assert model.opt.integrator == mujoco.mjtIntegrator.mjINT_EULER
+    assert model.opt.solver == mujoco.mjtSolver.mjSOL_NEWTON
+    assert model.opt.cone == mujoco.mjtCone.mjCONE_PYRAMIDAL
+
+
+def test_masses(model: mujoco.MjModel) -> None:
+    assert model.body("seat").subtreemass[0] == pytest.approx(10.0)
+    for arm in parts.ARMS:
+        for number, link in enumerate(parts.PANDA, start=1):
+            assert model.body(f"{arm}_link{number}").mass[0] == pytest.approx(link.mass)
+        assert model.body(f"{arm}_hand").mass[0] == pytest.approx(0.73)
+    carried = model.body_gravcomp > 0
+    assert carried[1 : model.body("seat").id].all()
+    assert not carried[model.body("seat").id :].any()
+
+
+def test_servos_are_stable_by_themselves(model: mujoco.MjModel) -> None:
+    """Explicit velocity feedback diverges from gain x timestep = 2 x inertia on."""
+    inertia = np.zeros((model.nv, model.nv))
+    for start in ("ordinary", "ood"):
+        mujoco.mj_fullM(model, at_start(model, start), inertia)
+        gains = np.zeros(model.nv)
+        gains[model.jnt_dofadr[model.actuator_trnid[:, 0]]] = model.actuator_gainprm[:, 0]
+        rates = np.linalg.eigvals(np.linalg.solve(inertia, np.diag(gains))).real
+        assert rates.max() * model.opt.timestep < 1.5
+
+
+def test_arm_has_the_pandas_kinematics(model: mujoco.MjModel) -> None:
+    """The tool from the arm's foot, by the product of the joints' transforms."""
+    rng = np.random.default_rng(0)
+    data = mujoco.MjData(model)
+    for _ in range(5):
+        angles = [rng.uniform(*link.limits) for link in parts.PANDA]
+        transform = np.eye(4)
+        for link, angle in zip(parts.PANDA, angles, strict=True):
+            turn = link.alpha * np.pi / 2
+            c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(turn), np.sin(turn)
+            transform = transform @ [
+                [c, -s, 0, link.a],
+                [s * ca, c * ca, -sa, -link.d * sa],
+                [s * sa, c * sa, ca, link.d * ca],
+                [0, 0, 0, 1],
+            ]
+        tool = transform @ [0, 0, parts.FLANGE + parts.TOOL, 1]
+        for arm in parts.ARMS:
+            data.qpos[:] = model.qpos0
+            for number, angle in enumerate(angles, start=1):
+                data.joint(f"{arm}_joint{number}").qpos = angle
+            mujoco.mj_kinematics(model, data)
+            foot = data.body(f"{arm}_link0").xpos
+            np.testing.assert_allclose(data.site(f"{arm}_tool").xpos - foot, tool[:3], atol=1e-9)
+
+
+def test_joint_limits(model: mujoco.MjModel) -> None:
+    for arm in parts.ARMS:
+        for number, (link, home) in enumerate(
+            zip(parts.PANDA, parts.ARM_HOME, strict=True), start=1
+        ):
+            joint = model.joint(f"{arm}_joint{number}")
+            np.testing.assert_allclose(joint.range, link.limits)
+            assert model.jnt_limited[joint.id]
+            assert link.limits[0] < home < link.limits[1]
+
+
+@pytest.mark.parametrize("start", ["ordinary", "ood"])
+def test_starts_at_rest_and_stays_there(model: mujoco.MjModel, start: str) -> None:
+    data = at_start(model, start)
+    assert all(contact.dist > -1e-3 for contact in data.contact), "no initial penetration"
+    before = data.qpos.copy()
+    run(model, data, 2.0)
+    moved = np.abs(data.qpos - before)
+    # On its back the chair may roll and sink by less than 1 cm until it rests.
+    assert moved.max() < (1e-4 if start == "ordinary" else 1e-2)
+    assert np.abs(data.qvel).max() < 1e-3
+
+
+@pytest.mark.parametrize("lying_on", TILT_OF_REST)
+def test_lies_still_on_its(model: mujoco.MjModel, lying_on: str) -> None:
+    data = mujoco.MjData(model)
+    data.qpos[:] = PushChair.starts()["ordinary"].qpos
+    half = np.sqrt(0.5)
+    data.qpos[24] = 0.3
+    data.qpos[CHAIR_QUATERNION] = {
+        "back": [half, 0, -half, 0],
+        "side": [half, half, 0, 0],
+        "front": [half, 0, half, 0],
+    }[lying_on]
+    run(model, data, 5.0)
+    assert np.abs(data.qvel).max() < 1e-3
+    assert tilt(data) == pytest.approx(TILT_OF_REST[lying_on], abs=0.01 * np.pi)
+
+
+def test_energy_at_rest_decays(model: mujoco.MjModel) -> None:
+    data = at_start(model)
+    rng = np.random.default_rng(0)
+    data.qvel[:] = rng.normal(scale=0.5, size=model.nv)
+    data.qvel[22:28] = [0.3, -0.2, 0.0, 0.0, 0.0, 1.0]  # the chair rolls and turns
+    mujoco.mj_forward(model, data)
+    energies = [energy_of_motion(model, data)]
+    for _ in range(5):
+        run(model, data, 1.0)
+        energies.append(energy_of_motion(model, data))
+    assert energies[0] > 2.0
+    assert energies[1] < 0.1 * energies[0]
+    assert energies[-1] < 1e-3
+
+
+def push(model: mujoco.MjModel, force: float, height: float, seconds: float) -> mujoco.MjData:
+    """Returns the simulation 4 s after the back was pushed forward at `height` above the floor."""
+    data = at_start(model)
+    data.qpos[0] = -6.0  # the robot is out of the way
+    seat = model.body("seat").id
+    for _ in range(round(seconds / model.opt.timestep)):
+        at = data.body("seat").xpos + np.array([-0.25, 0, height - parts.SEAT_HEIGHT])
+        data.qfrc_applied[:] = 0
+        mujoco.mj_applyFT(
+            model, data, np.array([force, 0, 0]), np.zeros(3), at, seat, data.qfrc_applied
+        )
+        mujoco.mj_step(model, data)
+    data.qfrc_applied[:] = 0
+    run(model, data, 4.0)
+    return data
+
+
+def test_pushed_gently_it_rolls_and_stops(model: mujoco.MjModel) -> None:
+    data = push(model, force=20.0, height=0.85, seconds=0.5)
+    assert tilt(data) < 1e-3
+    assert 0.2 < data.body("seat").xpos[0] + 1.0 < 2.0
+    assert np.abs(data.qvel).max() < 1e-2
+
+
+def test_pushed_hard_and_high_it_tips_over(model: mujoco.MjModel) -> None:
+    assert tilt(push(model, force=100.0, height=0.88, seconds=0.3)) > 0.4 * np.pi
+    assert tilt(push(model, force=100.0, height=0.45, seconds=0.3)) < 0.05, "pushed low it rolls"
+
+
+def test_swivels_and_can_be_set_upright(model: mujoco.MjModel) -> None:
+    data = at_start(model)
+    data.joint("swivel").qfrc_applied = 5.0
+    run(model, data, 1.0)
+    assert data.qpos[SWIVEL] > 0.5
+    assert tilt(data) < 1e-3
+    # Turned up slowly and let go where its weight takes over, a lying chair comes to stand.
+    data = at_start(model, "ood")
+    data.qpos[0] = -6.0
+    seat = model.body("seat").id
+    for _ in range(1000):
+        if tilt(data) < 0.12 * np.pi:
+            break
+        turning = 200.0 * (0.8 - data.body("seat").cvel[1])
+        data.xfrc_applied[seat, 4] = turning
+        mujoco.mj_step(model, data)
+    data.xfrc_applied[:] = 0
+    run(model, data, 3.0)
+    assert tilt(data) < 1e-2
+
+
+def test_what_may_touch_what(model: mujoco.MjModel) -> None:
+    def may(one: str, other: str) -> bool:
+        a, b = model.geom(one), model.geom(other)
+        return bool((a.contype & b.conaffinity) | (b.contype & a.conaffinity))
+
+    for touching in ("caster0", "seat_corner0", "back_corner3", "left_palm", "right_tip2"):
+        assert may(touching, "floor")
+    for chair in ("seat", "back", "column", "leg4"):
+        assert may("left_tip1", chair) and may("right_forearm", chair) and may("bumper", chair)
+        assert not may(chair, "floor")
+    assert not may("left_palm", "right_palm")
+    assert not may("left_palm", "caster0")
+    assert not may("bumper", "floor")
+
+
+def test_contacts_fit_into_what_mjx_makes_room_for(model: mujoco.MjModel) -> None:
+    room = int(model.numeric("max_contact_points").data[0])
+    rng = np.random.default_rng(0)
+    data = at_start(model, "ood")
+    data.qpos[0] = -1.9  # near enough to touch
+    most = 0
+    for _ in range(150):
+        speeds = model.actuator_ctrlrange[:, 1] * rng.uniform(-1, 1, model.nu)
+        speeds[[0, 3]] = [0.2, -0.5]  # forward, down onto the chair
+        data.ctrl[:] = speeds
+        for _ in range(PushChair.frame_skip):
+            mujoco.mj_step(model, data)
+            most = max(most, data.ncon)
+    assert np.isfinite(data.qpos).all()
+    assert 4 < most <= room
+    assert np.abs(data.qvel).max() < 20.0
