@@ -23,6 +23,7 @@ from reward_codegen.tables import ARRAY_ARGUMENTS, ENTRYWISE, KEYWORDS, SEQUENCE
 from reward_codegen.values import (
     Array,
     Builtin,
+    Indexable,
     ListValue,
     Masked,
     Value,
@@ -45,9 +46,12 @@ def call_library(
     machine: Machine, path: str, count: int, arguments: Arguments, keywords: Keywords
 ) -> Value:
     """Call an array function whose first `count` arguments are arrays."""
-    unknown = [name for name in keywords if name not in KEYWORDS]
+    admitted = KEYWORDS | {"out"} if path in ENTRYWISE and machine.in_place else KEYWORDS
+    unknown = [name for name in keywords if name not in admitted]
     if unknown:
         raise NameNotAdmitted(f"the keyword argument `{unknown[0]}` of {path} is not admitted")
+    if path in ENTRYWISE and not keywords.keys().isdisjoint(("out", "where")):
+        return _into(machine, path, count, arguments, dict(keywords))
     arguments = tuple(machine.decide(argument) for argument in arguments)
     if arguments and path not in SEQUENCE_FUNCTIONS:
         arguments = (machine.selection(arguments[0]), *arguments[1:])
@@ -68,6 +72,30 @@ def call_library(
         for name, value in keywords.items()
     }
     return machine.apply(path, *contents, *rest, **named)
+
+
+def _into(
+    machine: Machine, path: str, count: int, arguments: Arguments, keywords: dict[str, Value]
+) -> Value:
+    """A function of single entries with `out` (where to write) and `where` (which entries)."""
+    out = machine.decide(keywords.pop("out", None))
+    mask = keywords.pop("where", True)
+    result = call_library(machine, path, count, arguments, keywords)
+    if mask is not True:
+        if out is None:
+            raise ShapeError(
+                "the entries that `where` leaves out have no value without `out`; "
+                "use np.where(condition, a, b)"
+            )
+        result = where(machine, (mask, result, out), {})
+    if not isinstance(out, Array):
+        return result
+    arrays.assign(machine, out, Ellipsis, result)
+    return out
+
+
+_MAX_DIMENSIONS = 32
+_MAX_DIGITS = 30
 
 
 _ARRAY_KEYWORDS = frozenset(
@@ -99,9 +127,31 @@ def _array(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     dtype = number_type(machine, bound.get("dtype"))
     if dtype is not None:
         content = cast(machine, content, dtype)
-    if bound.get("ndmin") and np.ndim(content) < bound["ndmin"]:
-        content = machine.backend.apply("reshape", content, (1,) * bound["ndmin"])
+    missing = machine.integer(bound.get("ndmin", 0), "ndmin") - np.ndim(content)
+    if missing > _MAX_DIMENSIONS:
+        raise ShapeError(f"an array of more than {_MAX_DIMENSIONS} dimensions is too large")
+    if missing > 0:
+        shape = (1,) * missing + np.shape(content)
+        content = machine.backend.apply("reshape", content, shape)
     return machine.wrap(content)
+
+
+def _diff(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    """np.diff, which takes as many steps as `n` says even when nothing is left."""
+    bound = bind_arguments(arguments, keywords, "a", "n", "axis", "prepend", "append")
+    content = machine.array(bound.pop("a"))
+    times = machine.integer(bound.pop("n", 1), "n")
+    most = max((*np.shape(content), 1)) + 1
+    return machine.apply("diff", content, min(times, most), **settings(machine, bound))
+
+
+def rounded(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    """np.round, and round(x, digits)."""
+    bound = bind_arguments(arguments, keywords, "a", "decimals")
+    digits = machine.integer(bound.get("decimals", 0), "the number of digits")
+    if abs(digits) > _MAX_DIGITS:
+        raise ValueError(f"more than {_MAX_DIGITS} digits cannot be rounded to")
+    return machine.apply("round", machine.array(bound["a"]), digits)
 
 
 def _asarray(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
@@ -227,6 +277,64 @@ def _np_select(machine: Machine, arguments: Arguments, keywords: Keywords) -> Va
     return result
 
 
+def _piecewise(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    """np.piecewise: of several conditions that hold, the last counts."""
+    x, conditions, functions, *others = arguments
+    x = machine.decide(x)
+    flags = machine.decide(conditions)
+    single = is_number(flags) or (isinstance(flags, Array) and flags.shape == np.shape(x))
+    chosen = (flags,) if single else machine.items(flags)
+    values = machine.items(functions)
+    if len(values) not in (len(chosen), len(chosen) + 1):
+        raise ValueError(
+            f"np.piecewise has {len(values)} functions for {len(chosen)} conditions; "
+            "there must be as many, or one more"
+        )
+
+    def value_of(function: Value) -> Value:
+        known = is_number(function) or isinstance(function, Array)
+        return function if known else machine.invoke(function, (x, *others), keywords)
+
+    result = value_of(values[-1]) if len(values) > len(chosen) else 0.0
+    for flag, function in zip(chosen, values, strict=False):
+        result = where(machine, (flag, value_of(function), result), {})
+    shape = np.shape(machine.array(x))
+    return machine.apply("broadcast_to", machine.array(result), shape) if shape else result
+
+
+def _fromiter(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    return _array(machine, arguments[:2], {n: v for n, v in keywords.items() if n == "dtype"})
+
+
+def _joined_parts(machine: Machine, index: Value) -> list[Value]:
+    """What stands in the brackets of np.r_ and np.c_."""
+    parts: list[Value] = []
+    for part in index if isinstance(index, tuple) else (index,):
+        if isinstance(part, slice):
+            bounds = (part.start or 0, part.stop, part.step or 1)
+            parts.append(_arange(machine, bounds, {}))
+        elif isinstance(part, str):
+            raise TypeError("strings in np.r_ and np.c_ are not admitted; use np.concatenate")
+        else:
+            parts.append(machine.apply("atleast_1d", machine.array(part)))
+    return parts
+
+
+def _np_r(machine: Machine, index: Value) -> Value:
+    return call_library(machine, "concatenate", 0, (tuple(_joined_parts(machine, index)),), {})
+
+
+def _np_c(machine: Machine, index: Value) -> Value:
+    return call_library(machine, "column_stack", 0, (tuple(_joined_parts(machine, index)),), {})
+
+
+def _ix(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    contents = [machine.array(argument) for argument in arguments]
+    if any(is_traced(content) for content in contents):
+        raise ShapeError("the indices of np.ix_ depend on the state; they must be known")
+    return tuple(machine.wrap(content) for content in np.ix_(*contents))
+
+
 def _repeated(path: str) -> Call:
     def call(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
         content = machine.array(arguments[0])
@@ -245,6 +353,28 @@ def _repeated(path: str) -> Call:
         )
 
     return call
+
+
+def _polyval(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    """np.polyval by Horner's rule, as NumPy does it."""
+    bound = bind_arguments(arguments, keywords, "p", "x")
+    x = machine.array(bound["x"])
+    result: Value = machine.binary("*", 0.0, machine.wrap(x))
+    for coefficient in machine.items(bound["p"]):
+        result = machine.binary("+", machine.binary("*", result, machine.wrap(x)), coefficient)
+    return result
+
+
+def _take(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    """np.take: indexing along one axis."""
+    bound = bind_arguments(arguments, keywords, "a", "indices", "axis")
+    array = machine.wrap(machine.array(bound["a"]))
+    axis = bound.get("axis")
+    if axis is None:
+        array, axis = arrays.reshaped(machine, array, (-1,)), 0
+    before = machine.integer(axis, "the axis") % max(len(array.shape), 1)
+    indices = machine.wrap(machine.array(bound["indices"]))
+    return arrays.subscript(machine, array, (*[slice(None)] * before, indices))
 
 
 def _broadcast_to(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
@@ -355,6 +485,11 @@ _SPECIAL: dict[str, Call] = {
     "asarray": _asarray,
     "asanyarray": _asarray,
     "ascontiguousarray": _asarray,
+    "diff": _diff,
+    "round": rounded,
+    "around": rounded,
+    "polyval": _polyval,
+    "take": _take,
     "zeros": _filled(0.0),
     "empty": _filled(0.0),
     "ones": _filled(1.0),
@@ -373,6 +508,9 @@ _SPECIAL: dict[str, Call] = {
     "clip": _clip,
     "where": where,
     "select": _np_select,
+    "piecewise": _piecewise,
+    "fromiter": _fromiter,
+    "ix_": _ix,
     "tile": _repeated("tile"),
     "repeat": _repeated("repeat"),
     "broadcast_to": _broadcast_to,
@@ -434,7 +572,7 @@ MEMBERS: dict[str, Value] = {
     name: library_function(name)
     for name in (*ARRAY_ARGUMENTS, *SEQUENCE_FUNCTIONS, *_SPECIAL)
     if "." not in name
-}
+} | {"r_": Indexable("r_", _np_r), "c_": Indexable("c_", _np_c)}
 LINALG_MEMBERS: dict[str, Value] = {
     name.removeprefix("linalg."): library_function(name)
     for name in (*ARRAY_ARGUMENTS, *SEQUENCE_FUNCTIONS, *_SPECIAL)

@@ -13,6 +13,7 @@ from reward_codegen.machine import Machine
 from reward_codegen.values import (
     Array,
     DictValue,
+    Indexable,
     ListValue,
     Masked,
     Record,
@@ -44,6 +45,8 @@ def subscript(machine: Machine, container: Value, index: Value) -> Value:
         return items[place]
     if isinstance(container, _At):
         return _AtIndex(container.array, index)
+    if isinstance(container, Indexable):
+        return container.get(machine, index)
     if is_number(container) and (index == () or index is Ellipsis):
         return container
     raise TypeError(f"{kind_of(container)} cannot be indexed")

@@ -13,6 +13,7 @@ from reward_codegen.errors import NameNotAdmitted, ShapeError
 from reward_codegen.machine import Machine
 from reward_codegen.python_functions import sorted_
 from reward_codegen.tables import ARRAY_ARGUMENTS, words
+from reward_codegen.ufuncs import UFUNC_METHODS, ufunc_method
 from reward_codegen.values import (
     ABSENT,
     Array,
@@ -57,7 +58,7 @@ def known_attributes() -> frozenset[str]:
     return (
         _ARRAY_METHODS | _ARRAY_OTHERS | _ARRAY_PROPERTIES | _LIST_METHODS | _DICT_METHODS
         | _STRING_METHODS | _TUPLE_METHODS | _SET_METHODS | arrays.AT_METHODS
-        | {"eps", "tiny", "args", "is_integer"}
+        | {"eps", "tiny", "args", "is_integer"} | UFUNC_METHODS
     )  # fmt: skip
 
 
@@ -87,6 +88,8 @@ def attribute(machine: Machine, owner: Value, name: str) -> Value:
         return Builtin(name, lambda m, a, k: _tuple_method(m, owner, name, a))
     if isinstance(owner, SetValue) and name in _SET_METHODS:
         return Builtin(name, lambda m, a, k: _set_method(m, owner, name, a))
+    if isinstance(owner, Builtin) and name in UFUNC_METHODS:
+        return ufunc_method(owner.name, name)
     if arrays.is_at_index(owner) and name in arrays.AT_METHODS:
         return Builtin(name, lambda m, a, k: arrays.at_method(m, owner, name, a))
     if owner is ABSENT:

@@ -53,6 +53,7 @@ NUMPY_FORMS: dict[str, Callable[..., Any]] = {
     "nn.leaky_relu": lambda x, negative_slope=0.01: np.where(
         np.greater_equal(x, 0), x, negative_slope * np.asarray(x)
     )[()],
+    "nn.gelu": lambda x: 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))),
     "nn.softmax": _numpy_softmax,
     "nn.logsumexp": _numpy_logsumexp,
     "lax.clamp": lambda min, x, max: np.clip(x, min, max),

@@ -1,5 +1,6 @@
 """Conversions between kinds of values: calls of types, and values in messages."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,17 @@ def as_text(value: Value) -> str:
     if isinstance(value, ExceptionValue):
         return value.message
     return f"<{kind_of(value)}>"
+
+
+# Short widths only: a message may not become gigabytes long.
+_FORMAT = re.compile(r"[<>^]?[-+ ]?0?\d{0,2}(\.\d{1,2})?[deEfgGns%]?")
+
+
+def formatted(value: Value, spec: str) -> str:
+    """A value in a message or a key, formatted where it is known."""
+    if isinstance(value, bool | int | float | str | np.generic) and _FORMAT.fullmatch(spec):
+        return format(value, spec)
+    return as_text(value)
 
 
 def to_int(machine: Machine, number: Any) -> Value:

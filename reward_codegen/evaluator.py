@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from reward_codegen import arrays, conversions, modules
+from reward_codegen import arrays, attributes, conversions, modules, python_functions
 from reward_codegen.backend import NumPyBackend
 from reward_codegen.branching import Outcome, Unwind
 from reward_codegen.budget import MAX_LOOP_ITERATIONS, UNROLLED_ITERATIONS
@@ -30,6 +30,7 @@ from reward_codegen.values import (
     ABSENT,
     UNDEFINED,
     Array,
+    DictValue,
     ExceptionType,
     ExceptionValue,
     Kind,
@@ -54,6 +55,7 @@ class Evaluator(Expressions):
     ) -> None:
         super().__init__(program, backend, strict=strict)
         self._handled: list[ExceptionValue] = []
+        self.machine.loop = self._while_loop
         self._locating(lambda: self._block(program.tree.body))
         self.machine.module_end = self._branching.birth()
 
@@ -182,6 +184,9 @@ class Evaluator(Expressions):
         self._bind(node.name, value)
 
     def _do_ClassDef(self, node: ast.ClassDef) -> None:
+        if any(self.eval(base) == Kind("TypedDict") for base in node.bases):
+            self._bind(node.name, Kind("dict"))
+            return
         is_tuple = any(self.eval(base) == Kind("NamedTuple") for base in node.bases)
         is_data, frozen = is_tuple, True
         for decorator in node.decorator_list:
@@ -246,13 +251,34 @@ class Evaluator(Expressions):
         self._branching.settle(*self._branching.region(_CONTINUE, run))
 
     def _do_While(self, node: ast.While) -> None:
-        """Unroll as long as the condition is known, and a little longer; then roll up the rest."""
-
         def condition() -> Value:
             return self._guarded(node.test, self.machine.truth, self.eval(node.test))
 
+        self._while(
+            condition,
+            partial(self._iteration, node.body),
+            lambda: self._block(node.orelse),
+            node,
+            forever=isinstance(node.test, ast.Constant),
+        )
+
+    def _while_loop(self, condition: Callable[[], Value], body: Callable[[], None]) -> None:
+        """The loop of `lax.while_loop`."""
+        self._while(condition, body, lambda: None, self._node, forever=False)
+
+    def _while(
+        self,
+        condition: Callable[[], Value],
+        body: Callable[[], None],
+        orelse: Callable[[], None],
+        node: ast.AST,
+        *,
+        forever: bool,
+    ) -> None:
+        """Unroll as long as the condition is known, and a little longer; then roll up the rest."""
+
         def leave() -> None:
-            self._block(node.orelse)
+            orelse()
             self._branching.exit("break")
 
         def loop() -> None:
@@ -268,18 +294,18 @@ class Evaluator(Expressions):
                 iterations += 1
                 if iterations > UNROLLED_ITERATIONS + MAX_LOOP_ITERATIONS:
                     self._node = node
-                    self.machine.end_endless_loop(node.lineno)
-                self._iteration(node.body)
+                    self.machine.end_endless_loop(getattr(node, "lineno", 0))
+                body()
                 # `while True` with a traced `break` is as open as a traced condition.
-                left = isinstance(node.test, ast.Constant) and self._branching.partings > partings
+                left = forever and self._branching.partings > partings
                 traced += is_traced(truth) or left
                 if rollable and traced >= UNROLLED_ITERATIONS:
                     try:
-                        rolled_loop(self.machine, condition, partial(self._iteration, node.body))
+                        rolled_loop(self.machine, condition, body)
                         break
                     except ShapeError:
                         rollable = False  # a list that grows, say: the budget is the bound
-            self._block(node.orelse)
+            orelse()
 
         self._loop(loop)
 
@@ -398,8 +424,45 @@ class Evaluator(Expressions):
             case ast.MatchOr():
                 return machine.any_of([self._matches(part, subject) for part in pattern.patterns])
             case ast.MatchSequence() if isinstance(subject, tuple | ListValue):
-                items = machine.items(subject)
-                if len(items) == len(pattern.patterns):
-                    pairs = zip(pattern.patterns, items, strict=True)
-                    return machine.all_of([self._matches(part, item) for part, item in pairs])
+                return self._matches_items(pattern.patterns, machine.items(subject))
+            case ast.MatchMapping() if isinstance(subject, DictValue):
+                content = dict(machine.content(subject))
+                keys = [machine.key(self.eval(key)) for key in pattern.keys]
+                if not content.keys() >= set(keys):
+                    return False
+                parts = [
+                    (p, content.pop(key)) for key, p in zip(keys, pattern.patterns, strict=True)
+                ]
+                if pattern.rest is not None:
+                    self._bind(pattern.rest, machine.make_dict(content))
+                return machine.all_of([self._matches(part, item) for part, item in parts])
+            case ast.MatchClass():
+                return self._matches_class(pattern, subject)
         return False
+
+    def _matches_items(self, patterns: list[ast.pattern], items: tuple[Value, ...]) -> Value:
+        star = next((i for i, p in enumerate(patterns) if isinstance(p, ast.MatchStar)), None)
+        if star is not None and len(items) >= len(patterns) - 1:
+            end = len(items) - (len(patterns) - star - 1)
+            self._assign_rest(patterns[star], items[star:end])
+            patterns = patterns[:star] + patterns[star + 1 :]
+            items = items[:star] + items[end:]
+        if len(items) != len(patterns):
+            return False
+        pairs = zip(patterns, items, strict=True)
+        return self.machine.all_of([self._matches(part, item) for part, item in pairs])
+
+    def _assign_rest(self, pattern: ast.pattern, items: tuple[Value, ...]) -> None:
+        if isinstance(pattern, ast.MatchStar) and pattern.name is not None:
+            self._bind(pattern.name, self.machine.make_list(items))
+
+    def _matches_class(self, pattern: ast.MatchClass, subject: Value) -> Value:
+        type_ = self.eval(pattern.cls)
+        if not python_functions.is_instance(subject, type_):
+            return False
+        if not isinstance(type_, RecordType):  # float(x): the subject itself
+            return self._matches_items(pattern.patterns, (subject,) * len(pattern.patterns))
+        names = (*type_.fields[: len(pattern.patterns)], *pattern.kwd_attrs)
+        patterns = (*pattern.patterns, *pattern.kwd_patterns)
+        fields = [attributes.attribute(self.machine, subject, name) for name in names]
+        return self._matches_items(list(patterns), tuple(fields))

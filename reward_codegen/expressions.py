@@ -318,14 +318,19 @@ class Expressions:
         return self._guarded(node, self.machine.content, value)
 
     def _value_of_JoinedStr(self, node: ast.JoinedStr) -> Value:
-        text = "".join(
-            conversions.as_text(
-                self.eval(part.value if isinstance(part, ast.FormattedValue) else part)
-            )
-            for part in node.values
-        )
+        text = "".join(self._text_of_part(part) for part in node.values)
         self.machine.budget.elements(len(text), "a string")
         return text
+
+    def _text_of_part(self, part: ast.expr) -> str:
+        if not isinstance(part, ast.FormattedValue):
+            return conversions.as_text(self.eval(part))
+        value = self.eval(part.value)
+        if part.format_spec is None:
+            quoted = part.conversion == ord("r") and isinstance(value, str)
+            return repr(value) if quoted else conversions.as_text(value)
+        spec = conversions.as_text(self.eval(part.format_spec))
+        return self._guarded(part, conversions.formatted, value, spec)
 
     # Entries and attributes -----------------------------------------------------------------------
 

@@ -12,9 +12,11 @@ from reward_codegen.errors import ExtractionError, shorten
 REQUIRED = ("is_recovered", "calculate_reward")
 
 _FENCE = re.compile(r"^[ \t>]*(`{3,}|~{3,})[ \t]*([^\n`]*)$")
-_TAGGED = re.compile(r"<(code|pre|python|answer)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<(code|pre|python|answer)\b[^<>]{0,200}>", re.IGNORECASE)
 _CODE_START = re.compile(r"^(from\s+\w|import\s+\w|def\s+\w|@\w|class\s+\w|[A-Za-z_]\w*\s*(:.*)?=)")
 _MAX_PARSES = 200  # attempts at finding the ends of code that stands bare in prose
+_MAX_PARSED = 500_000  # characters parsed in these attempts
+_MAX_BLOCKS = 100
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,12 @@ def extract(reply: str | bytes) -> Extraction:
 
     blocks, unclosed = _fenced_blocks(text)
     if not blocks:
-        blocks = [_dedent(match.group(2)) for match in _TAGGED.finditer(text)]
+        blocks = _tagged_blocks(text)
+    if len(blocks) > _MAX_BLOCKS:
+        raise ExtractionError(
+            f"the reply holds {len(blocks):,} code blocks, more than the {_MAX_BLOCKS} admitted; "
+            "reply with one ```python block"
+        )
     if blocks:
         for block in blocks:
             inner_json = _from_json(block)
@@ -158,6 +165,20 @@ def _fenced_blocks(text: str) -> tuple[list[str], bool]:
     return [block for block in blocks if block.strip()], current is not None
 
 
+def _tagged_blocks(text: str) -> list[str]:
+    """What stands between tags such as <code> and </code>."""
+    blocks: list[str] = []
+    lower = text.lower()
+    place = 0
+    while (opening := _TAG.search(text, place)) is not None:
+        end = lower.find(f"</{opening.group(1).lower()}>", opening.end())
+        if end < 0:
+            break
+        blocks.append(_dedent(text[opening.end() : end]))
+        place = end
+    return blocks
+
+
 def _dedent(block: str) -> str:
     """A block without the indentation or quote marks that its surroundings gave it."""
     lines = block.split("\n")
@@ -211,6 +232,7 @@ def _choose(blocks: list[str]) -> tuple[str, tuple[str, ...]]:
     if len(blocks) == 1:
         return blocks[0], ()
     provided = [_defines(block) for block in blocks]
+    needed = [_needs(block) for block in blocks]
     wanted = set(REQUIRED)
     chosen: set[int] = set()
     whole = [index for index, names in enumerate(provided) if wanted <= names]
@@ -218,7 +240,7 @@ def _choose(blocks: list[str]) -> tuple[str, tuple[str, ...]]:
         chosen.add(whole[-1])
     while True:
         have = set().union(*(provided[index] for index in chosen))
-        wanted |= set().union(*(_needs(blocks[index]) for index in chosen))
+        wanted |= set().union(*(needed[index] for index in chosen))
         helpful = [
             index
             for index, names in enumerate(provided)
@@ -246,13 +268,14 @@ def _bare_code(text: str) -> str | None:
         for index in range(len(lines) - 1, -1, -1)
         if lines[index].startswith((" ", "\t")) and lines[index].strip()
     ]
-    parses = 0
-    for start in starts:
+    parses = parsed = 0
+    for start in starts[:_MAX_PARSES]:
         for end in [len(lines), *ends]:
-            if end <= start or parses >= _MAX_PARSES:
+            if end <= start or parses >= _MAX_PARSES or parsed > _MAX_PARSED:
                 break
-            parses += 1
             source = "\n".join(lines[start:end]) + "\n"
+            parses += 1
+            parsed += min(len(source), MAX_SOURCE_CHARACTERS)
             if _parse(source) is not None and named <= _defines(source):
                 return source
     # It is code that does not parse: as it stands, so that its lines keep their numbers.

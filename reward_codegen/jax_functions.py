@@ -3,7 +3,9 @@
 Control flow written as functions takes the same forks and loops as Python's own.
 """
 
-from reward_codegen.arguments import Arguments, Keywords, bind_arguments
+import numpy as np
+
+from reward_codegen.arguments import Arguments, Keywords, bind_arguments, cast
 from reward_codegen.array_functions import library_function, vectorize, where
 from reward_codegen.machine import Machine
 from reward_codegen.tables import ARRAY_ARGUMENTS, LAX_FUNCTIONS, NN_FUNCTIONS, NN_SYNONYMS
@@ -55,6 +57,35 @@ def _fori_loop(machine: Machine, arguments: Arguments, keywords: Keywords) -> Va
     return value
 
 
+def _while_loop(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    bound = bind_arguments(arguments, keywords, "cond_fun", "body_fun", "init_val")
+    carry = machine.new_cell(bound["init_val"])
+
+    def condition() -> Value:
+        return machine.truth(machine.invoke(bound["cond_fun"], (carry.content,), {}))
+
+    def body() -> None:
+        machine.write(carry, machine.invoke(bound["body_fun"], (carry.content,), {}))
+
+    machine.loop(condition, body)
+    return carry.content
+
+
+def _map(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    function, *columns = arguments
+    return vectorize(machine, (function,), {}).call(machine, tuple(columns), keywords)
+
+
+def _one_hot(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    bound = bind_arguments(arguments, keywords, "x", "num_classes", "dtype")
+    count = machine.integer(bound["num_classes"], "the number of classes")
+    machine.budget.elements(count)
+    x = machine.array(bound["x"])
+    column = machine.backend.apply("reshape", x, (*np.shape(x), 1))
+    equal = machine.backend.apply("==", column, np.arange(count))
+    return machine.wrap(cast(machine, equal, np.dtype(float)))
+
+
 def _scan(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     bound = bind_arguments(arguments, keywords, "f", "init", "xs", "length")
     carry, outputs = bound["init"], []
@@ -98,9 +129,12 @@ LAX_MEMBERS: dict[str, Value] = {
     "switch": Builtin("lax.switch", _switch),
     "fori_loop": Builtin("lax.fori_loop", _fori_loop),
     "scan": Builtin("lax.scan", _scan),
+    "while_loop": Builtin("lax.while_loop", _while_loop),
+    "map": Builtin("lax.map", _map),
 }
 NN_MEMBERS: dict[str, Value] = {
-    name: library_function(NN_SYNONYMS.get(name, f"nn.{name}"), 1) for name in NN_FUNCTIONS
+    **{name: library_function(NN_SYNONYMS.get(name, f"nn.{name}"), 1) for name in NN_FUNCTIONS},
+    "one_hot": Builtin("nn.one_hot", _one_hot),
 }
 SPECIAL_MEMBERS: dict[str, Value] = {
     "expit": library_function("nn.sigmoid", 1),

@@ -70,7 +70,9 @@ class Machine:
         self.notes: list[str] = []
         self.failure = ""  # why the present call has failed
         self.endless_loop: int | None = None  # the line of a loop that did not end
+        # What the evaluator does for admitted functions: call a function, repeat while a truth.
         self.invoke: Callable[[Value, tuple[Value, ...], dict[str, Value]], Value]
+        self.loop: Callable[[Callable[[], Value], Callable[[], None]], None]
 
     # Making values ----------------------------------------------------------------------------
 

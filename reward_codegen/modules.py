@@ -17,6 +17,7 @@ from reward_codegen.values import (
     Array,
     Builtin,
     DictValue,
+    DType,
     ExceptionType,
     Kind,
     ListValue,
@@ -35,7 +36,7 @@ def module_member(module: str, name: str) -> Value:
     if f"{module}.{name}" in MODULES:
         return Module(f"{module}.{name}")
     if module in _TYPING:
-        return Kind("NamedTuple") if name == "NamedTuple" else ABSENT
+        return _TYPING_MEMBERS.get(name, ABSENT)
     members = _MEMBERS.get(module, {})
     if name not in members:
         raise NameNotAdmitted(_why_not(module, name))
@@ -58,7 +59,21 @@ def _why_not(module: str, name: str) -> str:
             f"{module}.{name} gives a result whose size depends on the values; "
             "use np.where(condition, a, b) or a sum over a mask"
         )
+    if name in _INSTEAD:
+        return f"{module}.{name} is not admitted; {_INSTEAD[name]}"
     return f"{module}.{name} is not admitted or does not exist"
+
+
+_INSTEAD = {
+    **dict.fromkeys(words("defaultdict Counter"), "use a dict and its method `get`"),
+    "deque": "use a list",
+    "ChainMap": "use a dict",
+    **dict.fromkeys(words("repeat count cycle"), "loop over a range or a list"),
+    **dict.fromkeys(words("itemgetter attrgetter methodcaller"), "use a lambda"),
+    "apply_along_axis": "use the argument `axis` of a function, as in np.sum(x, axis=1)",
+    **dict.fromkeys(words("matrix bmat"), "use np.array"),
+    **dict.fromkeys(words("save savetxt load loadtxt fromfile"), "a reward may not touch files"),
+}
 
 
 # functools, itertools, operator, copy ------------------------------------------------------------
@@ -84,6 +99,21 @@ def _reduce(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value
 
 def _identity(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     return arguments[0]
+
+
+def _cast(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    """typing.cast"""
+    return arguments[1]
+
+
+def _accumulate(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    items = machine.items(arguments[0])
+    function = arguments[1] if len(arguments) > 1 else keywords.get("func", _operator("+"))
+    initial = keywords.get("initial")
+    sums = [initial] if initial is not None else []
+    for item in items:
+        sums.append(machine.invoke(function, (sums[-1], item), {}) if sums else item)
+    return tuple(sums)
 
 
 def _wraps(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
@@ -134,6 +164,15 @@ def _errstate(machine: Machine, arguments: Arguments, keywords: Keywords) -> Val
     return ABSENT
 
 
+def _issubdtype(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    kind = number_type(machine, arguments[0]).kind
+    wanted = arguments[1]
+    if isinstance(wanted, DType):
+        return kind == wanted.kind
+    names = {"generic": "fiub", "number": "fiu", "floating": "f", "integer": "iu"}
+    return isinstance(wanted, Kind) and kind in names.get(wanted.name, "")
+
+
 def _finfo(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     info = np.finfo(number_type(machine, arguments[0]))
     names = ("eps", "max", "min", "tiny")
@@ -150,6 +189,9 @@ _ARRAY_MODULE: dict[str, Value] = {
     "Array": Kind("ndarray"),
     **{name: Kind(name) for name in ("generic", "number", "floating", "integer")},
     "errstate": Builtin("errstate", _errstate),
+    "seterr": Builtin("seterr", _errstate),
+    "set_printoptions": Builtin("set_printoptions", _errstate),
+    "issubdtype": Builtin("issubdtype", _issubdtype),
     "finfo": Builtin("finfo", _finfo),
 }
 
@@ -180,7 +222,8 @@ _MEMBERS: dict[str, dict[str, Value]] = {
             itertools.chain, itertools.combinations, itertools.islice, itertools.pairwise,
             itertools.permutations, itertools.product,
         )
-    },
+    }
+    | {"accumulate": Builtin("itertools.accumulate", _accumulate)},
     "operator": {
         name: _operator(symbol)
         for name, symbol in {
@@ -192,6 +235,11 @@ _MEMBERS: dict[str, dict[str, Value]] = {
     "dataclasses": record_types.DATACLASSES_MEMBERS,
     "collections": {"namedtuple": record_types.NAMEDTUPLE, "OrderedDict": Kind("dict")},
 }  # fmt: skip
+_TYPING_MEMBERS: dict[str, Value] = {
+    "NamedTuple": Kind("NamedTuple"),
+    "TypedDict": Kind("TypedDict"),
+    "cast": Builtin("cast", _cast),
+}
 _TYPING = frozenset(
     words(
         """

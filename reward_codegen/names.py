@@ -10,24 +10,39 @@ from reward_codegen.tables import words
 from reward_codegen.values import Module
 
 _INTERPRETER_FUNCTIONS = """
-open exec eval compile input globals locals vars dir getattr setattr delattr hasattr breakpoint
-exit quit help memoryview bytearray bytes id super classmethod staticmethod property
+open exec eval compile input globals locals breakpoint exit quit help memoryview bytearray bytes id
 """
 _OUTSIDE_MODULES = """
 os sys subprocess socket shutil pathlib io builtins importlib ctypes pickle marshal tempfile
-threading multiprocessing asyncio signal urllib requests http ftplib logging inspect gc code pty
-platform glob json csv webbrowser types weakref atexit
+threading multiprocessing asyncio signal urllib requests http ftplib inspect gc code pty platform
+glob json csv webbrowser weakref atexit
 """
 _OUTSIDE = "a reward may not touch files, processes, the network or the interpreter; leave it out"
 _IMPURE = "{} is not admitted, because a reward must depend on its arguments only; leave it out"
 _FORBIDDEN = {
     **dict.fromkeys(words(_INTERPRETER_FUNCTIONS), _OUTSIDE),
-    **dict.fromkeys(("next", "iter"), "iterators are not admitted; index a list or loop over it"),
+    **dict.fromkeys(
+        words("getattr setattr delattr hasattr vars dir"),
+        "attributes are admitted by their written name only, as in `state.shape`",
+    ),
+    **dict.fromkeys(
+        words("super classmethod staticmethod property"),
+        "classes with methods are not admitted; write functions",
+    ),
+    "iter": "iterators are not admitted; index a list or loop over it",
+    "next": "it is admitted on a generator expression only, as in next((x for x in a if x), 0)",
 }
 _FORBIDDEN_MODULES = {
     **dict.fromkeys(words(_OUTSIDE_MODULES), _OUTSIDE),
     **dict.fromkeys(("random", "secrets", "uuid"), _IMPURE.format("randomness")),
     **dict.fromkeys(("time", "datetime", "timeit"), _IMPURE.format("time")),
+    **dict.fromkeys(("logging", "warnings"), "messages have no place in a reward; leave them out"),
+    "enum": "enumerations are not admitted; write plain constants, as in `LYING = 0`",
+    "types": "it is not admitted; use a dict, a named tuple or a dataclass",
+    "scipy": "scipy is not admitted; write what is needed with numpy, as in "
+    "`up = 1 - 2 * (x * x + y * y)` for the height of a rotated axis",
+    "transforms3d": "it is not admitted; write the rotation with numpy",
+    "torch": "torch is not admitted; write the reward for numpy or jax.numpy alone",
 }
 
 
@@ -43,6 +58,7 @@ def check_names(program: Program) -> None:
 class _Checker:
     def __init__(self, program: Program) -> None:
         self._program = program
+        self._first_items: set[ast.expr] = set()  # the names `next` that are admitted
         self._module_names = _module_names(program.tree)
         self._modules = _imported_modules(program.tree)
         self._attributes = (
@@ -85,7 +101,12 @@ class _Checker:
                 self._check_module(str(node.module))
                 for alias in node.names:
                     modules.module_member(str(node.module), alias.name)
+            elif isinstance(node, ast.Call):
+                if node.args and isinstance(node.args[0], ast.GeneratorExp):
+                    self._first_items.add(node.func)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                if node.id == "next" and node not in self._first_items:
+                    raise NameNotAdmitted(f"next is not admitted here: {_FORBIDDEN['next']}")
                 self._check_name(node.id, scopes)
             elif isinstance(node, ast.Attribute):
                 self._check_attribute(node, scopes)

@@ -2,14 +2,13 @@
 
 import ast
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core as jax_core
-from jax.interpreters import partial_eval
 
 from reward_codegen.backend import JaxBackend
 from reward_codegen.errors import NameNotAdmitted, RewardCodeError, ShapeError, VerificationError
@@ -17,6 +16,7 @@ from reward_codegen.evaluator import Evaluator
 from reward_codegen.extract import extract
 from reward_codegen.names import check_names
 from reward_codegen.reference import FAILED_RECOVERED, FAILED_REWARD, Reference, returned_number
+from reward_codegen.simplify import simplify
 from reward_codegen.smoke import smoke_test
 from reward_codegen.syntax import Program, bound_names, parse
 from reward_codegen.values import is_traced
@@ -86,20 +86,39 @@ def compile_reward(text: str | bytes, *, state_size: int, action_size: int) -> R
     if state_size < 1 or action_size < 1:
         raise ValueError(f"sizes must be at least 1, not {state_size} and {action_size}")
     extraction = extract(text)
-    program = parse(extraction.source)
+    return compile_source(
+        extraction.source, state_size=state_size, action_size=action_size, notes=extraction.notes
+    )
+
+
+def compile_source(
+    source: str, *, state_size: int, action_size: int, notes: Sequence[str] = ()
+) -> RewardProgram:
+    """Compile Python source that has been extracted already; otherwise as `compile_reward`.
+
+    Args:
+        source: the program.
+        state_size: the number of entries of a state, at least 1.
+        action_size: the number of entries of an action, at least 1.
+        notes: what was done to the source before.
+
+    Raises:
+        RewardCodeError: the program cannot be used; the message says where and why.
+    """
+    program = parse(source)
     _check_signatures(program)
     check_names(program)
-    notes = [*extraction.notes, *program.notes]
+    found = [*notes, *program.notes]
     sizes = {"state": state_size, "action": action_size}
     jaxprs = {
-        name: _trace(program, name, [sizes[parameter] for parameter in parameters], notes)
+        name: trace(program, name, [sizes[parameter] for parameter in parameters], found)
         for name, parameters in _PARAMETERS.items()
     }
     smoke_test(Reference(program), state_size, action_size)
     return RewardProgram(
         source=program.source,
         sha256=hashlib.sha256(program.source.encode()).hexdigest(),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys(found)),
         state_size=state_size,
         action_size=action_size,
         is_recovered_jaxpr=jaxprs["is_recovered"],
@@ -143,12 +162,29 @@ def _check_signatures(program: Program) -> None:
             )
 
 
-def _trace(program: Program, name: str, sizes: list[int], notes: list[str]) -> jax_core.ClosedJaxpr:
-    """What one function computes, without what does not reach its result."""
+def trace(
+    program: Program,
+    name: str,
+    sizes: list[int],
+    notes: list[str],
+    make_evaluator: Callable[..., Evaluator] = Evaluator,
+) -> jax_core.ClosedJaxpr:
+    """What one function computes.
+
+    Args:
+        program: an admitted program.
+        name: the function.
+        sizes: the number of entries of each argument.
+        notes: receives what was done to the program that its author may want to know.
+        make_evaluator: makes the evaluator that walks the function.
+
+    Raises:
+        RewardCodeError: something it does is not admitted.
+    """
     dtype, fallback = _RESULTS[name]
 
     def function(*arguments: Any) -> Any:
-        evaluator = Evaluator(program, JaxBackend, strict=True)
+        evaluator = make_evaluator(program, JaxBackend, strict=True)
         value, failed = evaluator.call_function(name, *arguments)
         notes.extend(evaluator.machine.notes)
         if failed is True:
@@ -160,11 +196,9 @@ def _trace(program: Program, name: str, sizes: list[int], notes: list[str]) -> j
 
     arguments = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in sizes]
     try:
-        closed = jax.make_jaxpr(function)(*arguments)
+        return simplify(jax.make_jaxpr(function)(*arguments))
     except (RecursionError, MemoryError) as error:
         raise RewardCodeError(f"{name} is too large ({type(error).__name__})") from None
-    jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True], instantiate=True)
-    return jax_core.ClosedJaxpr(jaxpr, closed.consts)
 
 
 def _as_function(closed: jax_core.ClosedJaxpr) -> Callable[..., jax.Array]:

@@ -5,7 +5,7 @@ from functools import reduce
 import numpy as np
 
 from reward_codegen.arguments import Arguments, Call, Keywords, bind_arguments, number_kind
-from reward_codegen.array_functions import of_masked
+from reward_codegen.array_functions import of_masked, rounded
 from reward_codegen.conversions import to_int
 from reward_codegen.errors import ShapeError
 from reward_codegen.machine import Machine
@@ -104,6 +104,20 @@ def _extreme(operator: str) -> Call:
     return call
 
 
+def _next(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
+    """The first item of a generator expression; `names` admits no other argument."""
+    generator, *default = arguments
+    entries = machine.entries(generator)
+    if not default:
+        found = machine.any_of(True if there is None else there for there, _ in entries)
+        message = "next() finds no item; give it a default, as in next(items, 0.0)"
+        machine.fail_where(machine.not_(found), "StopIteration", message)
+    result = default[0] if default else entries[-1][1]
+    for there, item in reversed(entries):
+        result = item if there is None else machine.merge(there, item, result)
+    return result
+
+
 def sum_(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     start = arguments[1] if len(arguments) > 1 else keywords.get("start", 0)
     value = machine.decide(arguments[0])
@@ -197,9 +211,9 @@ def _round(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     number = machine.array(bound["number"])
     digits = bound.get("ndigits")
     if digits is None:
-        rounded = machine.backend.apply("round", number)
-        return to_int(machine, rounded) if np.ndim(rounded) == 0 else machine.wrap(rounded)
-    return machine.apply("round", number, machine.integer(digits, "the number of digits"))
+        whole = machine.backend.apply("round", number)
+        return to_int(machine, whole) if np.ndim(whole) == 0 else machine.wrap(whole)
+    return rounded(machine, (bound["number"], digits), {})
 
 
 def _pow(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
@@ -219,10 +233,11 @@ def _reversed(machine: Machine, arguments: Arguments, keywords: Keywords) -> Val
 def _isinstance(machine: Machine, arguments: Arguments, keywords: Keywords) -> Value:
     value = machine.decide(arguments[0])
     types = arguments[1] if isinstance(arguments[1], tuple) else (arguments[1],)
-    return any(_is_instance(value, type_) for type_ in types)
+    return any(is_instance(value, type_) for type_ in types)
 
 
-def _is_instance(value: Value, type_: Value) -> bool:
+def is_instance(value: Value, type_: Value) -> bool:
+    """Whether a value is one of a type."""
     if isinstance(type_, RecordType):
         return isinstance(value, Record) and value.type is type_
     if isinstance(type_, DType):
@@ -287,6 +302,7 @@ _BUILTINS: dict[str, Value] = {
             "map": _map,
             "max": _extreme(">"),
             "min": _extreme("<"),
+            "next": _next,
             "pow": _pow,
             "print": _print,
             "range": _range,

@@ -74,7 +74,7 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
         flags = _exclusive([outcome for _, outcome in found], end is None)
         exits.kinds = [kind for kind, _ in found]
         exits.values = [outcome.value for _, outcome in found]
-        values = [[_as_array(part) for part in _leaves(value)] for value in exits.values]
+        values = [[_as_array(part) for part in _leaves(machine, value)] for value in exits.values]
         branching.settle([("", Outcome(o.condition, None, o.changes)) for o in outcomes], None)
         goes_on: Any = jnp.asarray(end is not None)
         if end is not None:
@@ -94,11 +94,14 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
                 goes_on,
                 flags,
                 values,
-                [[_as_array(part) for part in _leaves(content)] for content in changes.values()],
+                [
+                    [_as_array(part) for part in _leaves(machine, content)]
+                    for content in changes.values()
+                ],
             )
 
         _, flag_types, value_types, content_types = jax.eval_shape(trial, carry.types)
-        _widen(carry, changed, content_types)
+        _widen(machine, carry, changed, content_types)
         if known == (carry.cells, carry.types):
             break
     else:
@@ -110,7 +113,7 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
         contents = [
             [
                 _as_array(part).astype(type_.dtype)
-                for part, type_ in zip(_leaves(changes[cell]), types, strict=True)
+                for part, type_ in zip(_leaves(machine, changes[cell]), types, strict=True)
             ]
             for cell, types in zip(carry.cells, carry.types, strict=True)
         ]
@@ -122,7 +125,10 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
         first if present is None else first & present,
         [jnp.zeros(t.shape, t.dtype) for t in flag_types],
         [[jnp.zeros(t.shape, t.dtype) for t in types] for types in value_types],
-        [_start(cell, types) for cell, types in zip(carry.cells, carry.types, strict=True)],
+        [
+            _start(machine, cell, types)
+            for cell, types in zip(carry.cells, carry.types, strict=True)
+        ],
     )
     _, unfinished, flags, values, contents = lax.while_loop(
         lambda state: state[1] & (state[0] < MAX_LOOP_ITERATIONS), step, start
@@ -147,12 +153,14 @@ def _exclusive(outcomes: list[Outcome], exhaustive: bool) -> list[Any]:
     return flags
 
 
-def _widen(carry: _Carry, changed: dict[Cell, Value], found: list[list[Any]]) -> None:
+def _widen(
+    machine: Machine, carry: _Carry, changed: dict[Cell, Value], found: list[list[Any]]
+) -> None:
     """Let the carry hold what a trial has changed."""
     for (cell, content), types in zip(changed.items(), found, strict=True):
         if cell not in carry.cells:
             if cell.content is not UNDEFINED:
-                before = [_aval(part) for part in _leaves(cell.content)]
+                before = [_aval(part) for part in _leaves(machine, cell.content)]
                 types = _join(before, types)
             carry.cells.append(cell)
             carry.templates.append(content)
@@ -171,23 +179,24 @@ def _join(first: list[Any], second: list[Any]) -> list[jax.ShapeDtypeStruct]:
     ]
 
 
-def _start(cell: Cell, types: list[jax.ShapeDtypeStruct]) -> list[Any]:
+def _start(machine: Machine, cell: Cell, types: list[jax.ShapeDtypeStruct]) -> list[Any]:
     if cell.content is UNDEFINED:
         return [jnp.zeros(t.shape, t.dtype) for t in types]
-    leaves = _leaves(cell.content)
+    leaves = _leaves(machine, cell.content)
     return [_as_array(part).astype(t.dtype) for part, t in zip(leaves, types, strict=True)]
 
 
-def _leaves(content: Value) -> list[Any]:
+def _leaves(machine: Machine, content: Value) -> list[Any]:
     """The numbers and arrays in a cell's content, in order."""
+    machine.budget.step()
     if is_number(content) or isinstance(content, np.ndarray) or is_traced(content):
         return [content]
     if isinstance(content, Array):
         return [content.read()]
     if isinstance(content, ListValue):
-        return _leaves(content.content)
+        return _leaves(machine, content.content)
     if isinstance(content, tuple):
-        return [leaf for item in content for leaf in _leaves(item)]
+        return [leaf for item in content for leaf in _leaves(machine, item)]
     if content is None or isinstance(content, str):
         return []
     raise ShapeError(

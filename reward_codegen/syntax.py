@@ -21,7 +21,8 @@ _ADMITTED = (
     ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.With, ast.withitem, ast.Raise,
     ast.Try, ast.Assert, ast.Import, ast.ImportFrom, ast.alias, ast.Nonlocal, ast.Expr, ast.Pass,
     ast.Break, ast.Continue, ast.Delete, ast.ClassDef, ast.Match, ast.match_case, ast.MatchValue,
-    ast.MatchSingleton, ast.MatchSequence, ast.MatchAs, ast.MatchOr, ast.BoolOp, ast.NamedExpr,
+    ast.MatchSingleton, ast.MatchSequence, ast.MatchStar, ast.MatchMapping, ast.MatchClass,
+    ast.MatchAs, ast.MatchOr, ast.BoolOp, ast.NamedExpr,
     ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp,
     ast.GeneratorExp, ast.comprehension, ast.Compare, ast.Call, ast.keyword, ast.FormattedValue,
     ast.JoinedStr, ast.Constant, ast.Attribute, ast.Subscript, ast.Starred, ast.Name, ast.List,
@@ -107,8 +108,10 @@ def bound_names(node: ast.AST) -> frozenset[str]:
             continue
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store | ast.Del):
             names.add(part.id)
-        elif isinstance(part, ast.ExceptHandler | ast.MatchAs) and part.name is not None:
+        elif isinstance(part, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and part.name:
             names.add(part.name)
+        elif isinstance(part, ast.MatchMapping) and part.rest:
+            names.add(part.rest)
         elif isinstance(part, ast.alias):
             names.add((part.asname or part.name).split(".")[0])
         elif isinstance(part, ast.Nonlocal):
@@ -238,8 +241,12 @@ def _names_in(node: ast.AST) -> list[str]:
         return [node.attr]
     if isinstance(node, ast.alias):
         return [] if node.name == "annotations" else [*node.name.split("."), node.asname or ""]
-    if isinstance(node, ast.ExceptHandler | ast.MatchAs):
+    if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
         return [node.name] if node.name else []
+    if isinstance(node, ast.MatchMapping):
+        return [node.rest] if node.rest else []
+    if isinstance(node, ast.MatchClass):
+        return list(node.kwd_attrs)
     return list(node.names) if isinstance(node, ast.Nonlocal) else []
 
 
@@ -286,7 +293,7 @@ def _check_class(source: str, node: ast.ClassDef) -> None:
             isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
         ):
             _refuse(source, statement, "a class may hold fields and constants only")
-    if node.keywords:
+    if any(keyword.arg != "total" for keyword in node.keywords):
         _refuse(source, node, "class keywords are not admitted")
 
 

@@ -19,7 +19,7 @@ abs absolute fabs sqrt cbrt square exp exp2 expm1 log log2 log10 log1p sin cos t
 arctan asin acos atan sinh cosh tanh arcsinh arccosh arctanh asinh acosh atanh sign floor ceil trunc
 rint round around isnan isinf isfinite isposinf isneginf logical_not invert bitwise_not negative
 positive reciprocal deg2rad rad2deg radians degrees sinc signbit nan_to_num i0
-sum prod mean std var min max amin amax any all argmin argmax median percentile quantile ptp cumsum
+sum prod mean std var min max amin amax any all argmin argmax median ptp cumsum
 cumprod count_nonzero nansum nanmean nanmax nanmin nanstd nanvar nanprod nanmedian nanargmax
 nanargmin average diff ediff1d sort argsort trace
 reshape ravel squeeze expand_dims transpose swapaxes moveaxis rollaxis flip fliplr flipud roll tile
@@ -35,7 +35,7 @@ maximum minimum fmax fmin arctan2 atan2 hypot copysign logaddexp logaddexp2 heav
 divmod greater greater_equal less less_equal equal not_equal logical_and logical_or logical_xor
 bitwise_and bitwise_or bitwise_xor left_shift right_shift allclose isclose array_equal array_equiv
 dot vdot inner outer cross matmul vecdot tensordot kron convolve correlate searchsorted digitize
-polyval isin append full_like
+polyval isin append full_like percentile quantile
 linalg.solve linalg.lstsq linalg.cross linalg.outer linalg.vecdot linalg.matmul
 """
 
@@ -96,7 +96,7 @@ KEYWORDS: Final = frozenset(words(_KEYWORDS))
 
 _NN_FUNCTIONS = """
 relu relu6 sigmoid hard_sigmoid hard_tanh softplus log_sigmoid soft_sign silu swish elu
-leaky_relu softmax logsumexp tanh
+leaky_relu softmax logsumexp tanh gelu
 """
 NN_FUNCTIONS: Final = frozenset(words(_NN_FUNCTIONS))
 NN_SYNONYMS: Final = {"swish": "nn.silu", "tanh": "tanh"}
@@ -179,6 +179,7 @@ EXCEPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "UnboundLocalError": ("NameError", "Exception", "BaseException"),
     "RuntimeError": ("Exception", "BaseException"),
     "NotImplementedError": ("RuntimeError", "Exception", "BaseException"),
+    "StopIteration": ("Exception", "BaseException"),
     "TypeError": ("Exception", "BaseException"),
     "ValueError": ("Exception", "BaseException"),
     "LinAlgError": ("ValueError", "Exception", "BaseException"),

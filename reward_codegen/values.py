@@ -176,6 +176,14 @@ class Builtin:
     call: Callable[..., Value]
 
 
+@dataclass(frozen=True, eq=False)
+class Indexable:
+    """An admitted object that is only ever indexed; `get(machine, index)`."""
+
+    name: str
+    get: Callable[..., Value]
+
+
 @dataclass(frozen=True)
 class Module:
     """An admitted module, by its full name."""

@@ -1,9 +1,11 @@
 """What models wrap their code in, and which of it is taken."""
 
 import json
+import time
 
 import pytest
 
+from reward_codegen import RewardCodeError, compile_reward
 from reward_codegen.errors import ExtractionError
 from reward_codegen.extract import extract
 
@@ -105,3 +107,26 @@ def test_a_fence_that_is_never_closed_is_noted() -> None:
 def test_a_reply_without_code_is_refused(reply: object, message: str) -> None:
     with pytest.raises(ExtractionError, match=message):
         extract(reply)  # type: ignore[arg-type]
+
+
+CHAINED = "".join(f"```\ndef f{i}():\n    return f{i + 1}()\n```\n" for i in range(9000))
+LONG = {
+    "tags": "<code>" * 60_000,
+    "fences": "```\n" * 90_000,
+    "blocks that need each other": CHAINED,
+    "brackets": "[" * 300_000,
+    "objects": '{"a":' * 60_000,
+    "line joins": "\\\n" * 100_000,
+    "quotes": "'" * 399_000,
+    "code that never parses": "x = 1\n" * 9000
+    + "oops )\n    y\ndef is_recovered(state):\n    return 1\n",
+    "prose and code": "def is_recovered(x):\n the quick brown fox\n" * 9000,
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_reply_is_refused_quickly(name: str) -> None:
+    start = time.process_time()
+    with pytest.raises(RewardCodeError):
+        compile_reward(LONG[name], state_size=3, action_size=2)
+    assert time.process_time() - start < 3.0

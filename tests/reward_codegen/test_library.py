@@ -5,16 +5,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.hand_written import REWARDS
 from reward_codegen import RewardProgram, library
+from reward_codegen.simplify import equations
 
 from .agreement import assert_same, by_jax, by_python, compiled, ordinary
 
-SIZES = {"ant": (27, 8), "half_cheetah": (17, 6), "hopper": (11, 3), "walker2d": (17, 6)}
+SIZES = {
+    "ant": (27, 8),
+    "half_cheetah": (17, 6),
+    "hopper": (11, 3),
+    "humanoid": (67, 21),
+    "push_chair": (5, 20),
+    "walker2d": (17, 6),
+}
 
 
 def state_of(name: str, *first: float) -> np.ndarray:
     state = np.zeros(SIZES[name][0])
     state[: len(first)] = first
+    return state
+
+
+def humanoid_at(share: float) -> np.ndarray:
+    """A humanoid on its back (0) to standing (1)."""
+    state = np.zeros(67)
+    state[21] = 0.12 + 1.33 * share  # height of the head
+    state[34], state[36] = np.cos(0.5 * np.pi * share), np.sin(0.5 * np.pi * share)
     return state
 
 
@@ -29,6 +46,10 @@ RECOVERIES = {
     ],
     "hopper": [
         state_of("hopper", 0.1 + 1.15 * t, -1.7453 * (1 - t)) for t in np.linspace(0, 1, 30)
+    ],
+    "humanoid": [humanoid_at(t) for t in np.linspace(0, 1, 30)],
+    "push_chair": [
+        state_of("push_chair", 0.5 - 0.45 * t, 1.0, 1.5434 * (1 - t)) for t in np.linspace(0, 1, 30)
     ],
     "walker2d": [
         state_of("walker2d", 0.1 + 1.15 * t, 1.574 * (1 - t)) for t in np.linspace(0, 1, 30)
@@ -48,6 +69,11 @@ def healthy(name: str, states: np.ndarray) -> np.ndarray:
             return np.abs(angle) <= np.pi / 2
         case "hopper":
             return (z > 0.7) & (np.abs(angle) < 0.2)
+        case "humanoid":
+            height = states[:, 21] - 0.19 * states[:, 36]
+            return (height > 1.0) & (height < 2.0)
+        case "push_chair":
+            return states[:, 2] <= 0.1 * np.pi
     return (z > 0.9) & (z < 2.0) & (np.abs(angle) < 0.3)
 
 
@@ -58,7 +84,7 @@ def named(request: pytest.FixtureRequest) -> tuple[str, RewardProgram]:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    assert library.names() == ("ant", "half_cheetah", "hopper", "walker2d")
+    assert library.names() == tuple(SIZES)
     with pytest.raises(KeyError, match="no library reward program 'anti'; known: ant, half"):
         library.source("anti")
 
@@ -84,7 +110,7 @@ def test_the_reward_is_negative_and_rises_toward_recovery(named: tuple[str, Rewa
 
 def test_where_it_has_not_recovered_standing_up_pays(named: tuple[str, RewardProgram]) -> None:
     name, program = named
-    states = unit_orientations(name, ordinary(9, 2000, SIZES[name][0]))
+    states = possible(name, ordinary(9, 2000, SIZES[name][0]))
     rewards, recovered = by_jax(program, states, np.zeros((2000, SIZES[name][1])))
     assert (rewards < -1.0).all()
     assert rewards[recovered == 0].max() < -1.5
@@ -92,15 +118,20 @@ def test_where_it_has_not_recovered_standing_up_pays(named: tuple[str, RewardPro
 
 def test_recovered_means_healthy(named: tuple[str, RewardProgram]) -> None:
     name, program = named
-    states = unit_orientations(name, ordinary(10, 4000, SIZES[name][0]))
+    states = possible(name, ordinary(10, 4000, SIZES[name][0]))
     recovered = by_jax(program, states, np.zeros((4000, SIZES[name][1])))[1]
     assert recovered.sum() > 20
     assert healthy(name, states)[recovered == 1].all()
 
 
-def unit_orientations(name: str, states: np.ndarray) -> np.ndarray:
+def possible(name: str, states: np.ndarray) -> np.ndarray:
+    """The states, made such that the environment could be in them."""
     if name == "ant":
         states[:, 1:5] /= np.linalg.norm(states[:, 1:5], axis=1, keepdims=True)
+    if name == "humanoid":
+        states[:, 34:37] /= np.linalg.norm(states[:, 34:37], axis=1, keepdims=True)
+    if name == "push_chair":
+        states = np.abs(states)
     return states
 
 
@@ -121,31 +152,13 @@ def test_states_that_are_not_finite_have_not_recovered(named: tuple[str, RewardP
         assert float(reward) == -20.0
 
 
-def hand_written(state: jax.Array, action: jax.Array) -> jax.Array:
-    """library/half_cheetah.py as one would write it for JAX."""
-    finite = jnp.all(jnp.isfinite(state)) & jnp.all(jnp.isfinite(action))
-    error = jnp.abs(state[1])
-    reward = -1.0 - 4.0 * error / jnp.pi - jnp.maximum(0.0, -state[0])
-    stage = jnp.where(error < 2.0, jnp.where(error < jnp.pi / 2, -0.5, -2.0), -3.5)
-    stage = jnp.where(error < 2.5, stage, -5.0)
-    stage = jnp.where(error < 1.2, 0.0, stage)
-    reward = reward + stage - 0.01 * jnp.sum(jnp.square(action)) / action.size
-    return jnp.where(finite, jnp.minimum(reward, -0.01), -20.0)
-
-
-def equations(jaxpr: jax.extend.core.Jaxpr) -> int:
-    """The number of equations, those of inner functions instead of their calls."""
-    count = 0
-    for equation in jaxpr.eqns:
-        inner = [value for value in equation.params.values() if hasattr(value, "jaxpr")]
-        count += sum(equations(value.jaxpr) for value in inner) or 1
-    return count
-
-
-def test_it_computes_no_more_than_twice_what_is_written_by_hand() -> None:
-    program = compiled(library.source("half_cheetah"), 17, 6)
-    by_hand = jax.make_jaxpr(hand_written)(jnp.zeros(17), jnp.zeros(6))
-    states, actions = ordinary(11, 300, 17), ordinary(12, 300, 6)
-    expected = jax.vmap(hand_written)(jnp.asarray(states), jnp.asarray(actions))
+@pytest.mark.parametrize("name", REWARDS)
+def test_it_computes_no_more_than_twice_what_is_written_by_hand(name: str) -> None:
+    state_size, action_size = SIZES[name]
+    program = compiled(library.source(name), state_size, action_size)
+    states, actions = ordinary(11, 300, state_size), ordinary(12, 300, action_size)
+    expected = jax.vmap(REWARDS[name])(jnp.asarray(states), jnp.asarray(actions))
     np.testing.assert_allclose(by_jax(program, states, actions)[0], expected, rtol=1e-5)
-    assert equations(program.calculate_reward_jaxpr.jaxpr) <= 2 * equations(by_hand.jaxpr)
+    by_hand = jax.make_jaxpr(REWARDS[name])(jnp.zeros(state_size), jnp.zeros(action_size))
+    ours = equations(program.calculate_reward_jaxpr.jaxpr)
+    assert ours <= 1.25 * equations(by_hand.jaxpr)  # the goal is 2; measured: 1.04 to 1.18

@@ -1,0 +1,308 @@
+"""Google's own client, over real HTTP, against a server that misbehaves as told."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from reward_codegen import gemini
+from reward_codegen.gemini import ATTEMPTS, GeminiModel
+from reward_codegen.language_model import (
+    BlockedReply,
+    EmptyReply,
+    LanguageModelError,
+    MalformedReply,
+    ModelUnavailable,
+    Picture,
+    RefusedReply,
+    Reply,
+    Request,
+    TruncatedReply,
+    Usage,
+    usable_text,
+)
+
+from .gemini_server import (
+    KEY,
+    Answer,
+    GeminiServer,
+    blocked_prompt,
+    blocked_reply,
+    error,
+    out_of_budget,
+    text,
+    wrong_key,
+)
+
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+REQUEST = Request("Be brief.", (Picture(PNG), "What is this?"), 0.5, output_tokens=500, seed=3)
+BUSY = error(503, "UNAVAILABLE", "The model is overloaded.")
+TOO_FAST = error(429, "RESOURCE_EXHAUSTED", "Quota exceeded.")
+
+
+def ask(lines: list[str] | None = None, name: str = "gemini-test") -> Reply:
+    say: Callable[[str], None] = (lambda line: None) if lines is None else lines.append
+    return GeminiModel(name, say).ask(REQUEST)
+
+
+def failure(kind: type[LanguageModelError], name: str = "gemini-test") -> str:
+    """Asks, and returns what is said; nothing of the client's own errors hangs on to it."""
+    with pytest.raises(kind) as caught:
+        usable_text(ask(name=name))
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_what_is_sent(server: GeminiServer) -> None:
+    server.script = [text("A picture.")]
+    ask()
+    (asked,) = server.asked
+    assert asked.path.endswith("/models/gemini-test:generateContent")
+    assert asked.headers["x-goog-api-key"] == KEY
+    assert asked.system == "Be brief."
+    assert asked.prompt == "What is this?"
+    assert asked.pictures == [PNG]
+    assert asked.settings == {
+        "temperature": 0.5,
+        "seed": 3,
+        "candidateCount": 1,
+        "maxOutputTokens": 500 + gemini.THINKING_TOKENS,
+    }
+
+
+def test_what_comes_back(server: GeminiServer) -> None:
+    server.script = [text("A picture.")]
+    reply = ask()
+    assert reply == Reply("A picture.", "stop", "STOP", Usage(100, 20, 7), "gemini-test-001")
+    assert usable_text(reply) == "A picture."
+
+
+def test_the_default_model_can_be_asked(server: GeminiServer) -> None:
+    server.script = [text("Here.")]
+    GeminiModel().ask(REQUEST)
+    assert server.asked[0].path.endswith(f"/models/{gemini.DEFAULT_MODEL}:generateContent")
+
+
+@pytest.mark.parametrize(("answer", "why"), [(TOO_FAST, "429, too many"), (BUSY, "503, overl")])
+def test_waits_and_asks_again(server: GeminiServer, answer: Answer, why: str) -> None:
+    server.script = [answer, answer, text("Now.")]
+    lines: list[str] = []
+    assert ask(lines).text == "Now."
+    assert len(server.asked) == 3
+    assert [why in line for line in lines] == [True, True]
+    assert f"(request 2 of at most {ATTEMPTS})" in lines[0]
+    assert f"(request 3 of at most {ATTEMPTS})" in lines[1]
+
+
+def test_gives_up_after_all_attempts(server: GeminiServer) -> None:
+    server.otherwise = lambda asked: BUSY
+    message = failure(ModelUnavailable)
+    assert len(server.asked) == ATTEMPTS, "retries are stacked"
+    assert "503 UNAVAILABLE: The model is overloaded." in message
+    assert f"asked {ATTEMPTS} times" in message
+
+
+def test_quota_that_stays_used_up(server: GeminiServer) -> None:
+    server.otherwise = lambda asked: TOO_FAST
+    message = failure(ModelUnavailable)
+    assert len(server.asked) == ATTEMPTS
+    assert "quota of the key in GEMINI_API_KEY is used up" in message
+
+
+def test_slow_reply(server: GeminiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemini, "REQUEST_TIMEOUT", 1.0)
+    server.script = [Answer({}, delay=3.0), text("Now.")]
+    lines: list[str] = []
+    assert ask(lines).text == "Now."
+    assert "no answer within 1 s; asking again" in lines[0]
+
+
+def test_replies_that_never_come(server: GeminiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemini, "REQUEST_TIMEOUT", 0.5)
+    monkeypatch.setattr(gemini, "ATTEMPTS", 2)
+    server.otherwise = lambda asked: Answer({}, delay=2.0)
+    assert "within 0.5 s, asked 2 times" in failure(ModelUnavailable)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("cut", [0, 20], ids=["before the reply", "within the reply"])
+def test_connection_breaks_off(server: GeminiServer, cut: int) -> None:
+    broken = Answer({"candidates": "x" * 1000}, cut=cut)
+    server.script = [broken, BUSY, broken, text("Now.")]
+    lines: list[str] = []
+    assert ask(lines).text == "Now."
+    assert ["broke off" in line for line in lines] == [True, False, True]
+    # The client's retries and ours share one number of attempts.
+    server.asked.clear()
+    server.script = [broken, BUSY, broken, BUSY, broken, BUSY, broken]
+    assert f"asked {ATTEMPTS} times" in failure(ModelUnavailable)
+    assert len(server.asked) == ATTEMPTS
+
+
+def test_nobody_listens(server: GeminiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
+    assert "no connection to http://127.0.0.1:9" in failure(ModelUnavailable)
+
+
+def test_wrong_key_is_said_at_once(server: GeminiServer) -> None:
+    server.otherwise = lambda asked: wrong_key()
+    message = failure(ModelUnavailable)
+    assert len(server.asked) == 1
+    assert "does not accept the key in GEMINI_API_KEY (400 INVALID_ARGUMENT: API key" in message
+    assert "https://aistudio.google.com/apikey" in message
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (error(401, "UNAUTHENTICATED", "No."), "does not accept the key in GEMINI_API_KEY (401"),
+        (error(403, "PERMISSION_DENIED", "No."), "may not use gemini-test (403 PERMISSION_DENIED"),
+        (error(404, "NOT_FOUND", "No."), "knows no model 'gemini-test'"),
+        (error(400, "FAILED_PRECONDITION", "Not in this country."), "Not in this country."),
+        (error(400, "INVALID_ARGUMENT", "Too long."), "refused the request (400 INVALID_ARGUMENT"),
+        (Answer(b"<html>teapot</html>", 418), "418"),
+        (Answer(b"elsewhere", 302), "302"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_waiting_cannot_mend(server: GeminiServer, answer: Answer, expected: str) -> None:
+    server.otherwise = lambda asked: answer
+    assert expected in failure(ModelUnavailable)
+    assert len(server.asked) == 1
+
+
+def test_blocked_prompt(server: GeminiServer) -> None:
+    server.script = [blocked_prompt("PROHIBITED_CONTENT")]
+    assert "blocked the request or its reply (prompt: PROHIBITED_CONTENT)" in failure(BlockedReply)
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT"])
+def test_blocked_reply(server: GeminiServer, reason: str) -> None:
+    server.script = [blocked_reply(reason)]
+    assert reason in failure(BlockedReply)
+
+
+@pytest.mark.parametrize("body", [{"candidates": []}, {}, [], None], ids=str)
+def test_no_candidates(server: GeminiServer, body: object) -> None:
+    server.script = [Answer(body)]
+    assert "without text (no candidates)" in failure(EmptyReply)
+
+
+def test_empty_text(server: GeminiServer) -> None:
+    server.script = [text("  ")]
+    assert "without text" in failure(EmptyReply)
+
+
+def test_thinking_uses_up_the_budget(server: GeminiServer) -> None:
+    server.script = [out_of_budget()]
+    assert "used up, 16,884 tokens of it by thinking, before" in failure(TruncatedReply)
+
+
+def test_a_reply_that_is_cut_off_keeps_its_text(server: GeminiServer) -> None:
+    server.script = [text("def is_rec", finish="MAX_TOKENS")]
+    reply = ask()
+    assert (reply.finish_reason, usable_text(reply)) == ("length", "def is_rec")
+
+
+def test_refusal(server: GeminiServer) -> None:
+    server.script = [text("I\u2019m sorry, but I can\u2019t help with that.")]
+    assert "the model declined: I\u2019m sorry" in failure(RefusedReply)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{not json", b"<html>a proxy's page</html>", {"candidates": [{"content": {"parts": 5}}]}],
+    ids=["broken", "HTML", "other fields"],
+)
+def test_malformed_body(server: GeminiServer, body: object) -> None:
+    server.script = [Answer(body)]
+    assert "not a reply of the Gemini API" in failure(MalformedReply)
+
+
+def test_a_reason_that_is_new_is_no_reason_to_fail(server: GeminiServer) -> None:
+    server.script = [text("Fine.", finish="SOMETHING_NEW")]
+    assert usable_text(ask()) == "Fine."
+
+
+# The key ------------------------------------------------------------------------------------------
+
+
+def test_no_key(server: GeminiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", " ")
+    assert not gemini.is_configured()
+    assert "no API key: set GEMINI_API_KEY" in failure(ModelUnavailable)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nend", "ключ"])
+def test_what_cannot_be_a_key_is_not_sent(
+    server: GeminiServer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", key)
+    message = failure(ModelUnavailable)
+    assert "GEMINI_API_KEY is no API key" in message
+    assert key not in message
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("name", ["", "two words", "../../other", "gemini?x=1"])
+def test_what_cannot_be_a_model_is_not_sent(server: GeminiServer, name: str) -> None:
+    assert "is no name of a model" in failure(ModelUnavailable, name)
+    assert server.asked == []
+
+
+def test_of_two_keys_the_clients_choice_is_used_and_said(
+    server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "another-key")
+    server.script = [text("Here."), wrong_key()]
+    lines: list[str] = []
+    ask(lines)
+    assert server.asked[0].headers["x-goog-api-key"] == "another-key"
+    assert "Using GOOGLE_API_KEY" in lines[0]
+    assert "the key in GOOGLE_API_KEY" in failure(ModelUnavailable)
+
+
+def test_vertex_is_the_clients_own_business(
+    server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GEMINI_API_KEY")
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", server.url)
+    monkeypatch.setenv("GOOGLE_API_KEY", KEY)
+    server.script = [text("Here.")]
+    assert gemini.is_configured()
+    assert ask().text == "Here."
+    assert "publishers/google/models/gemini-test:generateContent" in server.asked[0].path
+
+
+def test_the_key_is_neither_logged_nor_printed(
+    server: GeminiServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines: list[str] = []
+    with caplog.at_level(logging.DEBUG):
+        server.script = [TOO_FAST, BUSY, text(f"Your key is {KEY}.")]
+        assert ask(lines).text == "Your key is [key]."
+        for answer in (wrong_key(), error(403, "PERMISSION_DENIED", "No.")):
+            server.script = [answer]
+            failure(ModelUnavailable)
+    printed = capfd.readouterr()
+    for place in (caplog.text, "\n".join(lines), printed.out, printed.err):
+        assert KEY not in place
+
+
+def test_the_clients_log_is_given_back(server: GeminiServer) -> None:
+    logger = logging.getLogger("google_genai")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    server.script = [text("Here."), wrong_key()]
+    ask()
+    failure(ModelUnavailable)
+    assert (logger.level, logger.propagate, logger.handlers) == before
