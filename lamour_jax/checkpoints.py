@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from lamour_jax.errors import UserError
 from lamour_jax.ppo.learner import TrainState
 
 
@@ -16,18 +17,47 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         """Opens `folder`, creating it if need be."""
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2, create=True, cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def save(self, env_steps: int, state: TrainState) -> None:
         """Writes `state` in the background; `env_steps` names the checkpoint."""
-        self._manager.save(env_steps, args=ocp.args.StandardSave(_without_keys(state)))
+        self._manager.save(env_steps, args=ocp.args.StandardSave(_stored(state)))
 
-    def restore_latest(self, template: TrainState) -> TrainState:
-        """Returns the newest checkpoint, in the shape of `template`."""
-        step = self._manager.latest_step()
-        args = ocp.args.StandardRestore(_without_keys(template))
-        return _with_keys(self._manager.restore(step, args=args), template)
+    def restore_latest(
+        self, template: TrainState, measured: set[int]
+    ) -> tuple[int, TrainState] | None:
+        """Returns the environment steps and the state of the newest good checkpoint, if any.
+
+        Newer ones, which are not good, are deleted: training will come by there again.
+
+        Args:
+            template: has the shape of the state.
+            measured: environment steps whose metrics are there; only these can be gone on from.
+
+        Raises:
+            UserError: there are checkpoints, and none is good.
+        """
+        args = ocp.args.StandardRestore(_stored(template))
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for index, step in enumerate(steps):
+            if step not in measured:
+                continue
+            try:
+                state = _unstored(self._manager.restore(step, args=args), template)
+            except Exception:  # orbax raises whatever its storage and its formats do
+                continue
+            for newer in steps[:index]:
+                self._manager.delete(newer)
+            return step, state
+        if steps:
+            raise UserError(
+                f"none of the checkpoints in {self._manager.directory} can be gone on from; "
+                "give --out a new folder"
+            )
+        return None
 
     def close(self) -> None:
         """Waits until everything is written."""
@@ -39,13 +69,21 @@ def _is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _without_keys(tree: Any) -> Any:
-    """Returns the tree with random keys as plain integers, which is what orbax stores."""
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+def _stored(tree: Any) -> Any:
+    """Returns the tree as orbax stores it: random keys as integers, no arrays of size 0."""
+
+    def stored(leaf: Any) -> Any:
+        if _is_key(leaf):
+            return jax.random.key_data(leaf)
+        return leaf if leaf.size else None
+
+    return jax.tree.map(stored, tree)
 
 
-def _with_keys(tree: Any, template: Any) -> Any:
-    def restore(leaf: Any, like: Any) -> Any:
+def _unstored(tree: Any, template: Any) -> Any:
+    def restore(like: Any, leaf: Any) -> Any:
+        if leaf is None:
+            return like
         return jax.random.wrap_key_data(leaf) if _is_key(like) else leaf
 
-    return jax.tree.map(restore, tree, template)
+    return jax.tree.map(restore, template, tree)

@@ -13,8 +13,12 @@ import yaml
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.networks import ACTIVATIONS
+from reward_codegen.gemini import DEFAULT_MODEL
 
 Stage = Literal["recovery", "original"]
+
+# Of `config.yaml` and, with it, of the run folder.
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,27 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class RewardConfig:
+    """How reward code is asked for from a language model, and how it is checked.
+
+    Attributes:
+        model: the language model, as its maker names it.
+        candidates: programs to sample; of those that verify the best is trained on.
+        repairs: how often a program that cannot be used is sent back with the reason.
+        temperature: of sampling several candidates; a single one is asked for at 0.
+        regenerate: ask again instead of taking replies from the cache.
+        verification: `required`, or `reported` to train on a program that fails it.
+    """
+
+    model: str = DEFAULT_MODEL
+    candidates: int = 1
+    repairs: int = 3
+    temperature: float = 0.8
+    regenerate: bool = False
+    verification: Literal["required", "reported"] = "required"
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run, as saved in its `config.yaml`.
 
@@ -57,7 +82,8 @@ class RunConfig:
         stage: `recovery`, or `original` to train an original policy anew.
         engine: physics engine.
         method: what is optimised, a name of `lamour_jax.methods.METHODS`.
-        reward: `auto`, `library`, or the path of a file with reward code.
+        reward: `auto`, `library`, `gemini`, or the path of a file with reward code.
+        reward_options: how a language model is asked, and how its code is checked.
         start: the start that is evaluated, and trained from unless `training_starts` says more.
         training_starts: starts of training episodes and their shares.
         terminate: whether falling after having been healthy ends a *training* episode.
@@ -72,6 +98,7 @@ class RunConfig:
     engine: str = "auto"
     method: str = "lamour"
     reward: str = "auto"
+    reward_options: RewardConfig = field(default_factory=RewardConfig)
     start: str = "ood"
     training_starts: dict[str, float] = field(default_factory=dict)
     terminate: bool = False
@@ -89,8 +116,60 @@ class RunConfig:
         return self.steps // self.ppo.batch_size
 
     def to_yaml(self) -> str:
-        """Returns the settings as YAML."""
-        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False)
+        """Returns the settings as YAML, with the version of the format."""
+        plain = {"format_version": FORMAT_VERSION, **_plain(dataclasses.asdict(self))}
+        return yaml.safe_dump(plain, sort_keys=False)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> RunConfig:
+        """Reads what `to_yaml` wrote.
+
+        Raises:
+            UserError: another format version, or settings that this release does not have.
+        """
+        try:
+            plain = yaml.safe_load(text)
+        except yaml.YAMLError:
+            plain = None
+        if not isinstance(plain, dict):
+            raise UserError("damaged")
+        version = plain.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            had = "no format version" if version is None else f"format version {version}"
+            raise UserError(f"{had}; this release reads {FORMAT_VERSION}")
+        config: RunConfig = _from_plain(cls, plain, "")
+        return config
+
+
+def _from_plain(cls: Any, plain: Any, prefix: str) -> Any:
+    expected = typing.get_type_hints(cls)
+    given = set(plain) if isinstance(plain, dict) else set()
+    for what, names in (("unknown", given - set(expected)), ("missing", set(expected) - given)):
+        if names:
+            raise UserError(f"of another release: {what} setting {prefix}{min(names)}")
+    values = {}
+    for name, kind in expected.items():
+        path = f"{prefix}{name}"
+        if dataclasses.is_dataclass(kind):
+            values[name] = _from_plain(kind, plain[name], f"{path}.")
+        else:
+            values[name] = _parse(yaml.safe_dump(plain[name]), kind, path)
+    return cls(**values)
+
+
+def read_config(run: Path) -> RunConfig:
+    """Returns the settings of the run in the folder `run`.
+
+    Raises:
+        UserError: there is no run, or it is of another format.
+    """
+    file = run / "config.yaml"
+    try:
+        return RunConfig.from_yaml(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"no run in {run}: it has no config.yaml") from None
+    except (UserError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the run in {run} cannot be read: config.yaml: {error}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -169,12 +248,22 @@ def validate(config: RunConfig) -> None:
         "ppo.epochs": ppo.epochs,
         "ppo.minibatch_size": ppo.minibatch_size,
         "training_episode_length": config.training_episode_length,
+        "--candidates": config.reward_options.candidates,
         "evaluation.episodes": config.evaluation.episodes,
         "evaluation.episodes_during_training": config.evaluation.episodes_during_training,
     }
     for name, value in positive.items():
         if value <= 0:
             raise UserError(f"{name} must be at least 1, not {value}")
+    if config.reward_options.repairs < 0:
+        raise UserError(
+            f"reward_options.repairs must be at least 0, not {config.reward_options.repairs}"
+        )
+    if not 0.0 <= config.reward_options.temperature <= 2.0:
+        raise UserError(
+            "reward_options.temperature must be between 0 and 2, not "
+            f"{config.reward_options.temperature}"
+        )
     for name in ("max_std", "explore_std", "acting_weight"):
         if min(getattr(ppo, name)) <= 0:
             raise UserError(f"ppo.{name} must be two positive numbers, not {getattr(ppo, name)}")

@@ -20,7 +20,7 @@ from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import system_facts
 from lamour_jax.training import train
 
-_EVALUATION_SEED = 2_000_003
+EVALUATION_SEED = 2_000_003
 
 
 def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
@@ -43,10 +43,15 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             units = header.hidden_sizes[-1]
             initial = initial.replace(max_hidden_variance=jnp.zeros(units))
     folder.write_text("config.yaml", config.to_yaml())
-    env = envs.load(config.env, start=config.training_starts, engine=config.engine)
+    # Falling ends an episode. Where the task has a goal nothing does before the time limit: every
+    # step at the goal is rewarded, and an end there would make it worth avoiding.
+    has_goal = envs.registry.get(config.env).has_goal
+    env = envs.load(
+        config.env, start=config.training_starts, engine=config.engine, terminate=not has_goal
+    )
     ordinary = envs.load(config.env, start="ordinary", engine=config.engine, terminate=False)
     objective = original_task()
-    seed = config.seed + _EVALUATION_SEED
+    seed = config.seed + EVALUATION_SEED
     with console.stage(f"Original task ({config.env}, {config.steps:,} steps)"):
         learner = Learner(env, objective, config.ppo, config.iterations, initial=initial)
         controller = Controller(learner.network)
@@ -80,6 +85,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         "ordinary_return_sampled": sampled["return"],
         "survival": mean["recovery_rate_strict"],
         "survival_sampled": sampled["recovery_rate_strict"],
+        **({"success_rate": mean["success_rate"]} if env.has_goal else {}),
         **system_facts(),
     }
     header = policies.PolicyHeader(
@@ -92,10 +98,13 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         provenance=result,
     )
     policies.save(folder.path / "policy.npz", header, agent)
-    folder.write_json("result.json", result)
     report.plot_curves(history.rows, folder.path / "curves.png", config.env)
+    # Last: a run with a result is finished.
+    folder.write_json("result.json", result)
+    success = f"success {mean['success_rate']:.2f}; " if env.has_goal else ""
     console.say(
-        f"Ordinary return {mean['return']:,.0f}; survival {mean['recovery_rate_strict']:.2f}, "
+        f"Ordinary return {mean['return']:,.0f}; {success}"
+        f"survival {mean['recovery_rate_strict']:.2f}, "
         f"with sampled actions {sampled['recovery_rate_strict']:.2f}. "
         f"Everything is in {folder.path}; use it by --policy {folder.path / 'policy.npz'}"
     )

@@ -27,6 +27,32 @@ _ORIGINAL = {
         steps=5_000_000, ppo=PPOConfig(discount=0.995, min_std=0.15, max_std=(0.6, 0.2))
     ),
     "ant": RunConfig(steps=4_000_000, ppo=PPOConfig(min_std=0.15, max_std=(0.6, 0.2))),
+    # Untuned: no training of these two has been measured yet.
+    "humanoid": RunConfig(
+        steps=100_000_000,
+        ppo=PPOConfig(
+            num_envs=512,
+            unroll_length=32,
+            minibatch_size=2048,
+            hidden_sizes=(256, 256),
+            activation="elu",
+            max_std=(1.0, 0.2),
+        ),
+    ),
+    "push_chair": RunConfig(
+        steps=20_000_000,
+        training_episode_length=100,
+        ppo=PPOConfig(
+            num_envs=256,
+            unroll_length=32,
+            minibatch_size=1024,
+            hidden_sizes=(256, 256),
+            activation="elu",
+            discount=0.98,
+            min_std=0.1,
+            max_std=(0.6, 0.2),
+        ),
+    ),
 }
 
 # Ordinary starts keep the original task in view while the robot does not come back yet.
@@ -67,6 +93,44 @@ _RECOVERY = {
             min_std=0.1,
             explore_std=(1.8, 0.3),
             explore_correlation=0.4,
+            target_kl=0.02,
+            acting_weight=(0.03, 1.0),
+        ),
+    ),
+    # Untuned: no training of these two has been measured yet. They start from what got the ant
+    # going, the other robot in three dimensions that first has to turn over; weights are chosen so
+    # that every unhealthy state is worth less than the worst healthy one.
+    "humanoid": RunConfig(
+        steps=50_000_000,
+        training_starts=_MANY_OOD_STARTS,
+        training_episode_length=300,
+        objective=ObjectiveConfig(aux_coef=0.1, consol_coef=0.1),
+        ppo=PPOConfig(
+            num_envs=512,
+            unroll_length=32,
+            minibatch_size=2048,
+            max_std=(0.2, 0.1),
+            min_std=0.1,
+            explore_std=(1.0, 0.3),
+            explore_correlation=0.5,
+            target_kl=0.02,
+            acting_weight=(0.03, 1.0),
+        ),
+    ),
+    "push_chair": RunConfig(
+        steps=20_000_000,
+        training_starts=_MANY_OOD_STARTS,
+        training_episode_length=400,
+        objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
+        ppo=PPOConfig(
+            num_envs=256,
+            unroll_length=32,
+            minibatch_size=1024,
+            discount=0.98,
+            max_std=(0.2, 0.1),
+            min_std=0.1,
+            explore_std=(1.0, 0.3),
+            explore_correlation=0.5,
             target_kl=0.02,
             acting_weight=(0.03, 1.0),
         ),

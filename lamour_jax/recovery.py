@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import envs
@@ -12,59 +10,17 @@ from lamour_jax import policies, report
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
-from lamour_jax.errors import UserError
 from lamour_jax.evaluation import Evaluator, record_episode
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
+from lamour_jax.reward import Reward, load_reward
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import system_facts
 from lamour_jax.training import History, train
-from reward_codegen import RewardCodeError, RewardProgram, compile_reward, library
 
 # Evaluations draw their starts from seeds of their own: never those of training.
-_EVALUATION_SEED = 1_000_003
-
-
-@dataclass(frozen=True)
-class Reward:
-    """A compiled reward program and where it came from."""
-
-    program: RewardProgram
-    origin: str
-
-
-def load_reward(config: RunConfig, env: RecoveryEnv) -> Reward:
-    """Compiles the reward code that `config.reward` names.
-
-    Raises:
-        UserError: no such file, no library program for this robot, or code that is refused.
-    """
-    if config.reward in ("auto", "library"):
-        if config.env not in library.names():
-            raise UserError(
-                f"no library reward for {config.env!r}; known: {', '.join(library.names())}. "
-                "Pass a file with reward code: --reward PATH"
-            )
-        text, origin = library.source(config.env), f"library/{config.env}"
-    else:
-        path = Path(config.reward)
-        try:
-            text, origin = path.read_text(encoding="utf-8"), str(path)
-        except OSError as error:
-            raise UserError(
-                f"--reward {config.reward}: {error.strerror or error}; "
-                "give auto, library, or the path of a file with reward code"
-            ) from None
-        except UnicodeDecodeError:
-            raise UserError(f"--reward {path} is not a text file (UTF-8)") from None
-    try:
-        program = compile_reward(
-            text, state_size=env.recovery_state_size, action_size=env.action_size
-        )
-    except RewardCodeError as error:
-        raise UserError(f"reward code from {origin} was refused: {error}") from None
-    return Reward(program, origin)
+EVALUATION_SEED = 1_000_003
 
 
 def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
@@ -95,15 +51,15 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
         episode_length=config.training_episode_length,
     )
     with console.stage("Reward"):
-        reward = load_reward(config, env)
+        reward = load_reward(
+            config, env, (header.network(), original), folder, lambda line: console.say(f"  {line}")
+        )
         # Written only now: after a mistake up to here the same --out can be given again.
         folder.write_text("config.yaml", config.to_yaml())
-        folder.write_text("reward.py", reward.program.source)
-        console.say(f"  {reward.origin}, sha256 {reward.program.sha256[:12]}")
 
     with console.stage(f"Original policy ({config.env})"):
         network = header.network()
-        seed, episodes = config.seed + _EVALUATION_SEED, config.evaluation.episodes
+        seed, episodes = config.seed + EVALUATION_SEED, config.evaluation.episodes
         objective = make_objective(
             config.method, Ingredients(reward.program, config.objective, network, original)
         )
@@ -143,13 +99,17 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
             "ood-noisy": Evaluator(noisy, controller, episodes),
             "ood-noisy, sampled": Evaluator(noisy, controller, episodes, True),
         }
+        if "ood-wide" in env.all_starts():
+            wide = load("ood-wide", terminate=False)
+            measure.setdefault("ood-wide", Evaluator(wide, controller, episodes))
         evaluations = {name: run(agent, seed).summary() for name, run in measure.items()}
     result = _result(config, env, reward, history, before, evaluations)
     with console.stage("Report"):
-        folder.write_json("result.json", result)
         report.plot_curves(history.rows, folder.path / "curves.png", config.env)
         recorded = record_episode(out_of_distribution, controller, agent, seed)
         console.say(f"  {report.render_episode(env, *recorded, folder.path / 'episode.gif')}")
+        # Last: a run with a result is finished.
+        folder.write_json("result.json", result)
     report.print_result(console, result, before_ood)
     console.say(f"Everything is in {folder.path}")
     return result

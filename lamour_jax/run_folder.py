@@ -1,4 +1,7 @@
-"""A run's folder: made once, never over another run's, every file written whole."""
+"""A run's folder: made once, never over another run's, every file written whole.
+
+A run that was interrupted goes on in the folder that it has (`reopen`).
+"""
 
 from __future__ import annotations
 
@@ -42,24 +45,65 @@ class RunFolder:
             )
 
     @classmethod
+    def reopen(cls, path: Path) -> RunFolder:
+        """Returns the folder of a run that was interrupted.
+
+        Raises:
+            UserError: there is no run in it, or one that is finished.
+        """
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"no run in {path}: it has no config.yaml")
+        if (path / "result.json").exists():
+            raise UserError(f"the run in {path} is already finished: it has a result.json")
+        folder = cls.__new__(cls)
+        folder.path = path
+        return folder
+
+    @classmethod
     def default_path(cls, name: str) -> Path:
         """Returns `runs/<time>-<name>` below the current folder."""
         return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file whole, or not at all."""
-        temporary = self.path / f".{name}.partial"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / name)
+        write_text(self.path / name, text)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes strict JSON: NaN becomes null."""
-        self.write_text(name, json.dumps(_strict(content), indent=2) + "\n")
+        write_json(self.path / name, content)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Returns the rows of `metrics.jsonl` up to one that is not whole; null becomes NaN."""
+        file = self.path / "metrics.jsonl"
+        rows = []
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break  # half written when the run was interrupted
+            rows.append({k: math.nan if value is None else value for k, value in row.items()})
+        return rows
+
+    def cut_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Leaves only `rows` in `metrics.jsonl`."""
+        self.write_text("metrics.jsonl", "".join(json.dumps(_strict(row)) + "\n" for row in rows))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Adds a line to `metrics.jsonl`."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(_strict(row)) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes strict JSON, whole or not at all: NaN becomes null."""
+    write_text(path, json.dumps(_strict(content), indent=2) + "\n")
 
 
 def _strict(value: Any) -> Any:

@@ -12,7 +12,7 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
-from lamour_jax.config import RunConfig, Stage, override, validate
+from lamour_jax.config import RewardConfig, RunConfig, Stage, override, read_config, validate
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
@@ -20,6 +20,7 @@ from lamour_jax.original import run_original
 from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recovery
 from lamour_jax.run_folder import RunFolder
+from reward_codegen.gemini import DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,13 @@ class Arguments:
     method: str = "lamour"
     """What is optimised: lamour, lamour-no-lpc, lamour-switch, sero, env or zero."""
     reward: str = "auto"
-    """auto, library, or the path of a file with reward code."""
+    """auto (gemini if a key is set, else library), library, gemini, or the path of a file."""
+    model: str = DEFAULT_MODEL
+    """The language model that --reward gemini asks."""
+    candidates: int = 1
+    """Reward programs to ask it for; the best that verifies is used."""
+    regenerate: bool = False
+    """Ask it again instead of using its cached replies."""
     start: str | None = None
     """The start to recover from: ood, ood-noisy, ...; the preset's by default."""
     policy: str = ""
@@ -50,6 +57,8 @@ class Arguments:
     """How many seeds to run, one after the other, each in its own folder."""
     out: Path | None = None
     """New folder for the run; runs/<time>-<env> by default."""
+    resume: Path | None = None
+    """Folder of an interrupted run to go on with; it brings all its settings."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Any setting of config.yaml: --set ppo.learning_rate=1e-4 (repeat for more)."""
 
@@ -67,6 +76,11 @@ def resolve(arguments: Arguments) -> RunConfig:
         preset(arguments.env, arguments.stage, arguments.method),
         engine=arguments.engine,
         reward=arguments.reward,
+        reward_options=RewardConfig(
+            model=arguments.model,
+            candidates=arguments.candidates,
+            regenerate=arguments.regenerate,
+        ),
         policy=arguments.policy,
         seed=arguments.seed,
     )
@@ -83,7 +97,7 @@ def resolve(arguments: Arguments) -> RunConfig:
     _check_name("--method", config.method, METHODS)
     if (config.env, config.stage) != (arguments.env, arguments.stage):
         raise UserError("choose the robot by --env and the stage by --stage, not by --set")
-    starts = envs.registry.get(config.env).starts()
+    starts = envs.registry.get(config.env).all_starts()
     for name in (config.start, *config.training_starts):
         _check_name("--start", name, starts)
     validate(config)
@@ -95,17 +109,36 @@ def main(argv: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.train", args=argv)
     console = Console()
     try:
+        if arguments.resume is not None:
+            _resume(arguments, console)
+            return 0
         config = resolve(arguments)
         out = arguments.out or RunFolder.default_path(config.env)
         for index in range(arguments.seeds):
             seeded = dataclasses.replace(config, seed=config.seed + index)
+            if index:  # the first has asked; all seeds train on the same reward code
+                seeded = override(seeded, "reward_options.regenerate=false")
             path = out if arguments.seeds == 1 else out / f"seed_{seeded.seed}"
-            run = run_recovery if seeded.stage == "recovery" else run_original
-            run(seeded, RunFolder(path), console)
+            _run(seeded, RunFolder(path), console)
     except (UserError, EngineUnavailable, envs.ModelUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _run(config: RunConfig, folder: RunFolder, console: Console) -> None:
+    run = run_recovery if config.stage == "recovery" else run_original
+    run(config, folder, console)
+
+
+def _resume(arguments: Arguments, console: Console) -> None:
+    if arguments != Arguments(resume=arguments.resume):
+        raise UserError("--resume brings all its settings; leave the other options out")
+    assert arguments.resume is not None
+    folder = RunFolder.reopen(arguments.resume)
+    config = read_config(folder.path)
+    validate(config)
+    _run(config, folder, console)
 
 
 def _check_name(option: str, name: str, known: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +44,7 @@ def train(
     evaluate: Evaluate,
     facts: Callable[[dict[str, float]], dict[str, str]],
 ) -> tuple[TrainState, History]:
-    """Trains for `config.iterations` iterations.
+    """Trains for `config.iterations` iterations, on from the newest checkpoint in the folder.
 
     Args:
         learner: knows the environment, the objective and the schedules.
@@ -59,29 +60,62 @@ def train(
     batch_size, iterations = config.ppo.batch_size, config.iterations
     evaluations = max(1, config.evaluation.during_training)
     due = {iterations * (n + 1) // evaluations for n in range(evaluations)}
-    state = learner.init(config.seed)
-    history = History()
-    latest: dict[str, float] = {}
     checkpoints = Checkpoints(folder.path / "checkpoints")
+    state, history = _begin(learner, config, folder, checkpoints)
+    done = len(history.rows)
+    latest: dict[str, float] = {}
+    for earlier in history.rows:
+        latest |= _finite(earlier)
+    if done:
+        console.say(f"  goes on after {done * batch_size:,} steps")
     after_first = 0.0
-    with console.progress(iterations * batch_size) as progress:
-        for iteration in range(1, iterations + 1):
+    # Closing waits for what is being written, also when training is interrupted.
+    with closing(checkpoints), console.progress(iterations * batch_size) as progress:
+        for iteration in range(done + 1, iterations + 1):
             begin = time.perf_counter()
             state, metrics = learner.iterate(state)
             row: dict[str, Any] = {k: float(v) for k, v in jax.device_get(metrics).items()}
             seconds = time.perf_counter() - begin
             history.wall_seconds += seconds
-            if iteration > 1 or iterations == 1:
+            if iteration > done + 1 or iterations == 1:
                 after_first += seconds
-            trained = iteration - 1 or 1
-            history.steps_per_second = trained * batch_size / after_first if after_first else 0.0
+            if after_first:
+                trained = iteration - done - 1 or 1
+                history.steps_per_second = trained * batch_size / after_first
             row |= {"env_steps": iteration * batch_size, "wall_seconds": history.wall_seconds}
             if iteration in due:
                 row |= evaluate(state.agent)
-                checkpoints.save(iteration * batch_size, state)
             history.rows.append(row)
             folder.append_metrics(row)
-            latest |= {name: value for name, value in row.items() if math.isfinite(value)}
+            if iteration in due:
+                # After its row: a checkpoint without metrics could not be gone on from.
+                checkpoints.save(iteration * batch_size, state)
+            latest |= _finite(row)
             progress.update(iteration * batch_size, history.steps_per_second, facts(latest))
-    checkpoints.close()
     return state, history
+
+
+def _begin(
+    learner: Learner, config: RunConfig, folder: RunFolder, checkpoints: Checkpoints
+) -> tuple[TrainState, History]:
+    """Returns where training stands: at its beginning, or at the newest good checkpoint.
+
+    What was measured after the checkpoint is dropped, and will be measured again.
+    """
+    state = learner.init(config.seed)
+    rows = folder.metrics()
+    restored = checkpoints.restore_latest(state, {row["env_steps"] for row in rows})
+    if restored is None:
+        rows = []
+    else:
+        steps, state = restored
+        rows = [row for row in rows if row["env_steps"] <= steps]
+    folder.cut_metrics(rows)
+    if not rows:
+        return state, History()
+    seconds = rows[-1]["wall_seconds"]
+    return state, History(rows, seconds, rows[-1]["env_steps"] / seconds)
+
+
+def _finite(row: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if math.isfinite(value)}

@@ -26,6 +26,7 @@ from lamour_jax.ppo.networks import ActorCritic, Agent
 
 FORMAT_VERSION = 1
 _HEADER = "header"
+_WITH_DROPOUT = "-dropout"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,16 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
     return header, jax.tree.unflatten(structure, list(leaves.values()))
 
 
+def names() -> list[str]:
+    """Returns the robots whose original policy ships."""
+    files = (Path(entry.name) for entry in resources.files(__name__).iterdir())
+    return sorted(
+        file.stem
+        for file in files
+        if file.suffix == ".npz" and not file.stem.endswith(_WITH_DROPOUT)
+    )
+
+
 def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[PolicyHeader, Agent]:
     """Reads the original policy of a robot: the file at `path`, or the one that ships.
 
@@ -133,7 +144,7 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
         UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
             trained without dropout though that is needed.
     """
-    name = f"{env}-dropout" if dropout else env
+    name = f"{env}{_WITH_DROPOUT}" if dropout else env
     file = Path(path) if path else Path(str(resources.files(__name__) / f"{name}.npz"))
     with_dropout, setting = (
         (" trained with dropout", " --set ppo.dropout=0.1") if dropout else ("", "")

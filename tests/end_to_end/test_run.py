@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from lamour_jax import policies
-from lamour_jax.config import RunConfig
+from lamour_jax.config import FORMAT_VERSION, RunConfig
 from lamour_jax.train import Arguments, main, resolve
 
 BATCH, ITERATIONS, EPISODES = 256, 4, 4
@@ -60,6 +60,7 @@ ALWAYS = {
     "result.json",
     "curves.png",
 }
+REWARD = {"reward.py", "reward_report.json", "reward_report.txt"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def test_original_stage_leaves_a_policy(original: Run) -> None:
 def test_run_folder_holds_everything(recovery: Run) -> None:
     names = {entry.name for entry in recovery.folder.iterdir()}
     rendered = {"episode.gif"} if "no rendered episode: " not in recovery.console else set()
-    assert names == ALWAYS | {"reward.py"} | rendered
+    assert names == ALWAYS | REWARD | rendered
 
 
 def test_result(recovery: Run) -> None:
@@ -156,6 +157,7 @@ def test_result(recovery: Run) -> None:
 
 def test_config_can_be_read_again(recovery: Run) -> None:
     saved = yaml.safe_load(recovery.folder.joinpath("config.yaml").read_text())
+    assert saved.pop("format_version") == FORMAT_VERSION
     assert saved == as_saved(expected_config(recovery.arguments))
 
 

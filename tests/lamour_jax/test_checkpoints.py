@@ -38,8 +38,11 @@ def test_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     checkpoints.close()
 
     reopened = Checkpoints(tmp_path / "checkpoints")
-    restored = reopened.restore_latest(learner.init(1))
+    found = reopened.restore_latest(learner.init(1), measured={256})
     reopened.close()
+    assert found is not None
+    steps, restored = found
+    assert steps == 256
     for ours, theirs in zip(plain(restored), saved, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -122,7 +122,8 @@ def test_yaml_holds_every_setting() -> None:
         text = yaml.safe_dump(saved["ppo"][entry.name], default_flow_style=True).strip()
         again = override(CONFIG, f"ppo.{entry.name}={text.removesuffix('...').strip()}")
         assert getattr(again.ppo, entry.name) == getattr(config.ppo, entry.name)
-    assert set(saved) == {entry.name for entry in dataclasses.fields(RunConfig)}
+    settings = {entry.name for entry in dataclasses.fields(RunConfig)}
+    assert set(saved) == settings | {"format_version"}
     assert saved["training_starts"] == config.training_starts
 
 

@@ -82,8 +82,9 @@ def test_a_run_takes_over_the_policys_shape(path: Path) -> None:
     assert (config.ppo.hidden_sizes, config.ppo.activation) == ((8, 4), "elu")
 
 
-def test_every_robots_policy_ships() -> None:
-    for name in envs.names():
+def test_policies_that_ship() -> None:
+    assert {"ant", "half_cheetah", "hopper", "walker2d"} <= set(policies.names())
+    for name in policies.names():
         env = envs.load(name, engine="mujoco")
         header, agent = policies.load_original(name)
         assert (header.observation_size, header.action_size) == (
@@ -208,6 +209,13 @@ def test_archive_of_other_files(tmp_path: Path) -> None:
 def test_policy_of_another_robot(path: Path) -> None:
     with pytest.raises(UserError, match="is for 'hopper', not for 'ant'"):
         policies.load_original("ant", str(path))
+
+
+@pytest.mark.parametrize("env", sorted({*envs.names()} - {*policies.names()}))
+def test_robot_whose_policy_does_not_ship_yet(env: str) -> None:
+    with pytest.raises(UserError, match=f"no original policy ships for {env!r}") as raised:
+        policies.load_original(env)
+    assert f"`python -m lamour_jax.train --stage original --env {env}`" in str(raised.value)
 
 
 def test_robot_without_a_policy_is_told_how_to_get_one() -> None:

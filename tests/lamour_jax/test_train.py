@@ -62,6 +62,18 @@ def test_each_seed_has_its_own_folder(runs: list[Any], tmp_path: Path) -> None:
     ]
 
 
+def test_seeds_ask_a_model_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def run(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
+        asked.append(config.reward_options.regenerate)
+        return {}
+
+    monkeypatch.setattr(command, "run_recovery", run)
+    assert main(["--regenerate", "--seeds", "3", "--out", str(tmp_path / "out")]) == 0
+    assert asked == [True, False, False]
+
+
 def test_stage_original(runs: list[Any], tmp_path: Path) -> None:
     assert main(["--stage", "original", "--out", str(tmp_path / "out")]) == 0
     assert runs == [("original", 0, tmp_path / "out")]

@@ -62,7 +62,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return check_error(status, capsys.readouterr().err)
 
 
-ROBOTS = ("ant", "half_cheetah", "hopper", "walker2d")
+ROBOTS = ("ant", "half_cheetah", "hopper", "humanoid", "push_chair", "walker2d")
 STARTS = ("ordinary", "ood", "ood-noisy")
 METHOD_NAMES = ("lamour", "lamour-no-lpc", "lamour-switch", "sero", "env", "zero")
 SETTINGS = ("steps", "ppo", "evaluation", "objective")
@@ -180,6 +180,16 @@ def test_policy_without_the_dropout_that_the_method_needs(
     assert "--stage original --env half_cheetah --set ppo.dropout=0.1" in message
 
 
+@pytest.mark.parametrize("env", ["humanoid", "push_chair"])
+def test_robot_without_an_original_policy(
+    env: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies.resources, "files", lambda package: tmp_path)
+    message = error(capsys, "--env", env)
+    assert f"no original policy ships for {env!r}" in message
+    assert f"--stage original --env {env}" in message
+
+
 def test_damaged_policy(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
     policy.write_bytes(policy.read_bytes()[:-50])
     assert "policy.npz is damaged" in error(capsys, "--policy", policy)
@@ -204,7 +214,7 @@ BAD_REWARDS = {
         b"def calculate_reward(state, action):\n    return -1.0\n",
         "17",
     ),
-    "no text": (b"\xff\xfe\x00", "not a text file"),
+    "no text": (b"\xff\xfe\x00", "is not utf-16 text"),
     "nothing": (b"", "refused"),
 }
 
@@ -227,7 +237,7 @@ def test_reward_file_that_cannot_be_read(
 ) -> None:
     message = error(capsys, "--policy", policy, "--reward", path)
     assert f"--reward {path}: " in message
-    assert "give auto, library, or the path of a file" in message
+    assert "give auto, library, gemini, or the path of a file" in message
 
 
 @pytest.mark.skipif(importlib.util.find_spec("warp") is not None, reason="warp-lang is installed")

@@ -1,0 +1,200 @@
+"""Measure a finished run again: `python -m lamour_jax.evaluate RUN [--start ...] [--engine ...]`.
+
+From another start, over more episodes, or in another physics engine than it was trained in.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+import envs
+from envs import RecoveryEnv
+from envs.physics import ENGINES, EngineUnavailable
+from lamour_jax import original, policies, recovery, report
+from lamour_jax.config import RunConfig, read_config
+from lamour_jax.console import Console
+from lamour_jax.controller import Controller
+from lamour_jax.errors import UserError
+from lamour_jax.evaluation import Evaluator, record_episode
+from lamour_jax.methods import METHODS, Ingredients, make_objective
+from lamour_jax.run_folder import write_json
+from lamour_jax.system import system_facts
+from reward_codegen import RewardCodeError, compile_reward
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure a finished run again: another start, more episodes, another physics engine."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    start: str | None = None
+    """Where episodes begin: ood, ood-noisy, ood-wide, ordinary, ...; the run's by default."""
+    episodes: int | None = None
+    """How many; as many as the run's own evaluations by default."""
+    engine: str = "auto"
+    """Physics engine: auto, mujoco, mjx or mjx-warp."""
+    sampled: bool = False
+    """Act with the policy's own noise instead of its mean actions."""
+    seed: int | None = None
+    """Of starts and noise; that of the run's own evaluations by default."""
+    out: Path | None = None
+    """JSON file, the rendered episode beside it; RUN/evaluations/... by default."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the arguments mean, checked.
+
+    Attributes:
+        config: the run's settings.
+        start, episodes, seed: of the evaluation.
+        out: the JSON file.
+    """
+
+    config: RunConfig
+    start: str
+    episodes: int
+    seed: int
+    out: Path
+
+
+def prepare(arguments: Arguments) -> Job:
+    """Checks everything that can be checked before anything is built.
+
+    Raises:
+        UserError: no finished run there, another format, an unknown name or an impossible value.
+    """
+    run = arguments.run
+    config = read_config(run)
+    if not (run / "result.json").exists():
+        raise UserError(
+            f"the run in {run} is not finished; go on by "
+            f"`python -m lamour_jax.train --resume {run}`"
+        )
+    start = arguments.start or config.start
+    starts = envs.registry.get(config.env).all_starts()
+    for option, name, known in (
+        ("--start", start, list(starts)),
+        ("--engine", arguments.engine, list(ENGINES)),
+    ):
+        if name not in known:
+            raise UserError(f"unknown {option} {name!r}; known: {', '.join(known)}")
+    episodes = config.evaluation.episodes if arguments.episodes is None else arguments.episodes
+    stage = recovery if config.stage == "recovery" else original
+    seed = config.seed + stage.EVALUATION_SEED if arguments.seed is None else arguments.seed
+    if episodes < 1:
+        raise UserError(f"--episodes must be at least 1, not {episodes}")
+    if seed < 0:
+        raise UserError(f"--seed must be at least 0, not {seed}")
+    if arguments.out is not None and not arguments.out.parent.is_dir():
+        raise UserError(f"--out {arguments.out}: the folder {arguments.out.parent} does not exist")
+    if arguments.out is not None and arguments.out.exists():
+        raise UserError(f"--out {arguments.out} exists already; give a new file")
+    if arguments.out is not None and arguments.out.suffix != ".json":
+        raise UserError(f"--out {arguments.out} must end in .json")
+    name = f"{start}{'-sampled' if arguments.sampled else ''}-{arguments.engine}.json"
+    return Job(config, start, episodes, seed, arguments.out or run / "evaluations" / name)
+
+
+def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]:
+    """Measures the run's policy, writes the JSON result and renders an episode.
+
+    Returns:
+        The content of the JSON file.
+
+    Raises:
+        UserError: the run's policy or reward, or the original policy, cannot be read.
+        EngineUnavailable: the engine cannot run here.
+    """
+    config = job.config
+    header, agent = policies.load(arguments.run / "policy.npz")
+    env = envs.load(config.env, start=job.start, engine=arguments.engine, terminate=False)
+    controller = _controller(arguments.run, config, env, header)
+    with console.stage(f"{config.env} from start {job.start!r} in {env.engine.name}"):
+        measure = Evaluator(env, controller, job.episodes, arguments.sampled)
+        summary = measure(agent, job.seed).summary()
+        retention = {}
+        if controller.original is not None and job.start == "ordinary":
+            before_return = measure(controller.original, job.seed).summary()["return"]
+            retention = {
+                "original_return_before": before_return,
+                "retention": summary["return"] / before_return if before_return else float("nan"),
+            }
+    result = {
+        "run": str(arguments.run),
+        "env": config.env,
+        "method": config.method,
+        "stage": config.stage,
+        "seed": config.seed,
+        "start": job.start,
+        "sampled": arguments.sampled,
+        "engine": env.engine.name,
+        "trained_in": _trained_in(arguments.run),
+        "evaluation_seed": job.seed,
+        **summary,
+        **retention,
+        **system_facts(),
+    }
+    job.out.parent.mkdir(exist_ok=True)
+    write_json(job.out, result)
+    with console.stage("Episode"):
+        recorded = record_episode(env, controller, agent, job.seed)
+        console.say(f"  {report.render_episode(env, *recorded, job.out.with_suffix('.gif'))}")
+    console.say(
+        f"Recovery rate {summary['recovery_rate']:.2f}, strict "
+        f"{summary['recovery_rate_strict']:.2f}, return {summary['return']:,.0f} "
+        f"over {job.episodes} episodes. Written to {job.out}"
+    )
+    return result
+
+
+def _trained_in(run: Path) -> str | None:
+    """Returns the physics engine that the run was trained in, if its result says so."""
+    try:
+        engine = json.loads((run / "result.json").read_text(encoding="utf-8"))["engine"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(engine)
+
+
+def _controller(
+    run: Path, config: RunConfig, env: RecoveryEnv, header: policies.PolicyHeader
+) -> Controller:
+    """Returns who acts in the run: its policy, and where its method says so the original one."""
+    network = header.network()
+    if config.stage == "original":
+        return Controller(network)
+    try:
+        program = compile_reward(
+            (run / "reward.py").read_text(encoding="utf-8"),
+            state_size=env.recovery_state_size,
+            action_size=env.action_size,
+        )
+    except (OSError, UnicodeDecodeError, RewardCodeError) as error:
+        raise UserError(f"the reward code {run / 'reward.py'} cannot be used: {error}") from None
+    needs_dropout = METHODS[config.method].needs_dropout
+    _, original = policies.load_original(config.env, config.policy, needs_dropout)
+    ingredients = Ingredients(program, config.objective, network, original)
+    return Controller(network, make_objective(config.method, ingredients), original)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    arguments = tyro.cli(Arguments, prog="python -m lamour_jax.evaluate", args=argv)
+    try:
+        evaluate(arguments, prepare(arguments), Console())
+    except (UserError, EngineUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
