@@ -405,7 +405,7 @@ def main(argv: list[str] | None = None) -> int:
             f"{arguments.num_envs} environments on {facts['device']}, {arguments.repeats} repeats"
         )
         robots = {}
-        for name in arguments.env or envs.names():
+        for name in arguments.env or policies.names():
             robots[name] = summary(measure_robot(name, arguments))
             print_table(console, name, robots[name])
     except UserError as error:

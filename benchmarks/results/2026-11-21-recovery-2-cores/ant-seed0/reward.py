@@ -53,24 +53,19 @@ def calculate_reward(state: np.ndarray, action: np.ndarray) -> float:
         return -20.0
 
     tilt = tilt_angle(state[1:5])
+    height_error = np.abs(state[0] - 0.6)
 
-    # Dense term: turn the torso upright
-    reward = -1.5 - 2.0 * tilt
-
-    # Height only counts the right way up: an upside-down ant must not learn to stand on its back
-    if tilt < np.pi / 2:
-        reward -= min(1.0, np.abs(state[0] - 0.6))
-    else:
-        reward -= 1.0
+    # Dense terms: turn the torso upright, bring it to its walking height
+    reward = -1.0 - 1.0 * tilt - 2.0 * height_error
 
     # Stages: upside down -> tipping over -> on the side -> upright
-    stage_reward = -3.0
+    stage_reward = -5.0
     if tilt < 2.5:
-        stage_reward += 0.5
+        stage_reward += 1.5
         if tilt < 2.0:
-            stage_reward += 0.5
+            stage_reward += 1.5
             if tilt < np.pi / 2:
-                stage_reward += 1.0
+                stage_reward += 1.5
                 if is_recovered(state) == 1:
                     stage_reward += 0.5
     reward += stage_reward

@@ -1,0 +1,373 @@
+"""A grid as one HTML page that needs nothing but itself: no script, no font, no request."""
+
+from __future__ import annotations
+
+import json
+import math
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from benchmarks.charts import Series, forest_chart, line_chart
+from benchmarks.records import Record
+from benchmarks.statistics import Estimate
+from benchmarks.summary import OURS, SCORES, Cell, Summary
+
+# By day and by night; distinct to the colour-blind as well. The same method has the same colour
+# on every page, and methods of the user's own take the further ones in turn.
+_COLORS = {
+    "lamour": ("#1a5fd0", "#74aaff"),
+    "lamour-switch": ("#00897b", "#3fd0ba"),
+    "lamour-no-lpc": ("#8e4fc9", "#c09bff"),
+    "sero": ("#d97706", "#f6a94a"),
+    "env": ("#c4314b", "#ff8296"),
+    "zero": ("#69727d", "#a9b2bd"),
+}
+_FURTHER_COLORS = (("#9a6a00", "#e3bb45"), ("#b83b9f", "#f294dc"), ("#4a7d12", "#a2d158"))
+
+_TABLE = (
+    ("recovery_rate", "recovery rate", "rate"),
+    ("recovery_rate_strict", "strict rate", "rate"),
+    ("recovery_rate_wide", "rate from wide starts", "rate"),
+    ("steps_to_90", "steps to 90 % recovery", "steps"),
+    ("wall_seconds_to_90", "training time to 90 %", "time"),
+    ("median_steps_to_recovery", "control steps to recovery", "count"),
+    ("retention", "retention", "rate"),
+)
+_CHARTS = (
+    ("recovery_rate", "Recovery rate", "steps"),
+    ("full_return", "Return from the OOD start", "steps"),
+    ("recovery_rate", "Recovery rate", "wall"),
+    ("full_return", "Return from the OOD start", "wall"),
+)
+
+
+def write_page(summary: Summary, records: list[Record], grid: dict[str, Any], path: Path) -> None:
+    """Writes the page.
+
+    Args:
+        summary: of `records`.
+        records: all runs of the grid.
+        grid: the content of `grid.json`.
+        path: the file.
+    """
+    text = render_page(summary, records, grid)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def render_page(summary: Summary, records: list[Record], grid: dict[str, Any]) -> str:
+    """Returns the page's HTML; the arguments are those of `write_page`."""
+    sections = [
+        _glance(summary),
+        _claims(summary),
+        *(_robot(summary, env) for env in summary.envs),
+        _improvement(summary),
+        _broken(records),
+        _rewards(records),
+        _origin(records, grid),
+        _reading(),
+    ]
+    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title="Recovery from states that training never saw",
+        lead=_lead(summary, records),
+        legend=_legend(summary.methods),
+        light_colors=_color_rules(summary.methods, 0),
+        dark_colors=_color_rules(summary.methods, 1),
+        body="\n".join(section for section in sections if section),
+    )
+
+
+def _colors(methods: list[str]) -> dict[str, tuple[str, str]]:
+    further = [method for method in methods if method not in _COLORS]
+    return _COLORS | {
+        method: _FURTHER_COLORS[index % len(_FURTHER_COLORS)]
+        for index, method in enumerate(further)
+    }
+
+
+def _color_rules(methods: list[str], theme: int) -> str:
+    return " ".join(f"--{name}: {pair[theme]};" for name, pair in _colors(methods).items())
+
+
+def _legend(methods: list[str]) -> str:
+    names = (f'<span style="--c:var(--{escape(m)})">{escape(m)}</span>' for m in methods)
+    return f'<div class="legend">{"".join(names)}</div>'
+
+
+def _lead(summary: Summary, records: list[Record]) -> str:
+    finished = sum(record.status == "finished" for record in records)
+    seeds = len({record.run.seed for record in records})
+    parts = [
+        _count(len(summary.envs), "robot"),
+        _count(len(summary.methods), "method"),
+        _count(seeds, "seed"),
+    ]
+    runs = f"{finished} of {len(records)} runs are finished"
+    return f"{', '.join(parts)}; {runs}. " + (
+        "Interquartile means over seeds with 95 % stratified bootstrap intervals."
+        if seeds > 1
+        else "With a single seed there are no intervals: nothing here says how far another "
+        "seed would come out elsewhere."
+    )
+
+
+def _glance(summary: Summary) -> str:
+    head = "".join(f"<th>{escape(env)}</th>" for env in summary.envs)
+    head += "<th>all robots</th>" if summary.overall else ""
+    rows = []
+    for method in summary.methods:
+        cells = [summary.cells[env, method].estimates.get("recovery_rate") for env in summary.envs]
+        if summary.overall:
+            cells.append(summary.overall[method]["recovery_rate"])
+        shown = "".join(f"<td>{_estimate(cell, 'rate')}</td>" for cell in cells)
+        rows.append(f"{_row_head(method)}{shown}</tr>")
+    return (
+        "<h2>Recovery rate at the end of training</h2>"
+        '<p class="note">Share of episodes from the out-of-distribution start that are healthy in '
+        "every one of the last fifth of their steps.</p>"
+        f'<div class="card scroll"><table><thead><tr><th class="left">method</th>{head}</tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _claims(summary: Summary) -> str:
+    if not summary.claims:
+        return f'<p class="note">The grid has no runs of {OURS}: nothing is compared with it.</p>'
+    marks = {True: ("yes", "✓"), False: ("no", "✗"), None: ("none", "?")}
+    found = {env: {claim.text: claim for claim in claims} for env, claims in summary.claims.items()}
+    texts = dict.fromkeys(text for claims in found.values() for text in claims)
+    rows = []
+    for text in texts:
+        cells = []
+        for env in summary.envs:
+            claim = found[env].get(text)
+            if claim is None:
+                cells.append("<td>-</td>")
+                continue
+            kind, mark = marks[claim.holds]
+            cells.append(f'<td><span class="{kind}">{mark}</span><small>{claim.found}</small></td>')
+        rows.append(f'<tr><td class="left">{escape(text)}</td>{"".join(cells)}</tr>')
+    head = "".join(f"<th>{escape(env)}</th>" for env in summary.envs)
+    return (
+        f"<h2>What is expected of {OURS}, and what came out</h2>"
+        '<p class="note">Compared are interquartile means; whether a difference is more than '
+        "chance is what the intervals say.</p>"
+        '<div class="card scroll"><table class="claims"><thead><tr><th class="left"></th>'
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _robot(summary: Summary, env: str) -> str:
+    cells = {method: summary.cells[env, method] for method in summary.methods}
+    figures = []
+    for name, title, axis in _CHARTS:
+        by_steps = axis == "steps"
+        bands = {
+            method: (cell.by_steps if by_steps else cell.by_wall)[name]
+            for method, cell in cells.items()
+        }
+        against = "environment steps [million]" if by_steps else "training time [min]"
+        # Ours is drawn last, on top.
+        order = sorted(bands, key=lambda method: method == OURS)
+        chart = line_chart(
+            [Series(method, f"--{method}", bands[method]) for method in order],
+            f"{title} of {env} over {against}",
+            against,
+            y_range=(0.0, 1.0) if name == "recovery_rate" else None,
+            x_scale=1e6 if by_steps else 60.0,
+            number=(lambda y: f"{y:.1f}") if name == "recovery_rate" else "{:,.0f}".format,
+        )
+        figures.append(f"<figure><h4>{title}</h4>{chart}</figure>")
+    return (
+        f"<h2>{escape(env)}</h2>{_legend(summary.methods)}"
+        f'<div class="charts">{"".join(figures)}</div>{_robot_table(cells)}'
+    )
+
+
+def _robot_table(cells: dict[str, Cell]) -> str:
+    # A column that no run of this robot fills, as from an older release, is left out.
+    columns = [
+        column
+        for column in _TABLE
+        if any(
+            math.isfinite(cell.estimates[column[0]].value)
+            for cell in cells.values()
+            if column[0] in cell.estimates
+        )
+    ]
+    head = "".join(f"<th>{label}</th>" for _, label, _ in columns)
+    rows = []
+    for method, cell in cells.items():
+        shown = []
+        for name, _, kind in columns:
+            bounded = name in ("steps_to_90", "wall_seconds_to_90")
+            shown.append(
+                f"<td>{_reaching(cell, name, kind) if bounded else _of(cell, name, kind)}</td>"
+            )
+        seeds = f"{len(cell.finished)} of {len(cell.records)}"
+        rows.append(f"{_row_head(method)}<td>{seeds}</td>{''.join(shown)}</tr>")
+    return (
+        '<div class="card scroll"><table><thead><tr><th class="left">method</th>'
+        f"<th>finished seeds</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _of(cell: Cell, name: str, kind: str) -> str:
+    return _estimate(cell.estimates.get(name), kind)
+
+
+def _reaching(cell: Cell, name: str, kind: str) -> str:
+    """Time to 90 %: a lower bound where not all runs got there."""
+    runs = len(cell.finished)
+    if cell.reached == runs:
+        return _of(cell, name, kind)
+    if cell.reached == 0:
+        return "not reached"
+    value = _format(cell.estimates[name].value, kind)
+    return f"≥ {value}<small>reached by {cell.reached} of {runs}</small>"
+
+
+def _improvement(summary: Summary) -> str:
+    if not summary.improvement or len(summary.methods) < 2:
+        return ""
+    # Over all robots where there are several, else of the one.
+    scope = None if None in summary.improvement else summary.envs[0]
+    by_method = summary.improvement[scope]
+    figures = []
+    for score, label in SCORES.items():
+        rows = [(other, f"--{other}", by_method[other][score]) for other in by_method]
+        chart = forest_chart(rows, f"Probability that {OURS} has a higher {label}")
+        figures.append(f"<figure><h4>{label.capitalize()}</h4>{chart}</figure>")
+    where = "all robots" if scope is None else escape(scope)
+    section = (
+        f"<h2>Probability of improvement of {OURS}, {where}</h2>"
+        '<p class="note">How likely a run of it scores above a run of the other method; a tie '
+        "counts half. At 0.5 there is no difference.</p>"
+        f'<div class="charts">{"".join(figures)}</div>'
+    )
+    return section if scope is not None else section + _improvement_table(summary)
+
+
+def _improvement_table(summary: Summary) -> str:
+    head = "".join(f"<th>{escape(label)}</th>" for label in SCORES.values())
+    rows = []
+    for env in summary.envs:
+        for other, estimates in summary.improvement[env].items():
+            shown = "".join(f"<td>{_estimate(estimates[score], 'rate')}</td>" for score in SCORES)
+            rows.append(
+                f'<tr><th>{escape(env)}</th><td class="left">over {escape(other)}</td>{shown}</tr>'
+            )
+    return (
+        "<details><summary>Robot by robot</summary>"
+        '<div class="card scroll"><table><thead><tr><th class="left">robot</th>'
+        f'<th class="left"></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        "</details>"
+    )
+
+
+def _broken(records: list[Record]) -> str:
+    broken = [record for record in records if record.status != "finished"]
+    if not broken:
+        return ""
+    rows = "".join(
+        f"<tr><th>{escape(record.run.name)}</th>"
+        f'<td class="left no">{record.status}</td>'
+        f'<td class="left">{escape(record.error)}</td></tr>'
+        for record in broken
+    )
+    return (
+        "<h2>Runs that are not in these numbers</h2>"
+        f'<div class="card scroll"><table><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _rewards(records: list[Record]) -> str:
+    used: dict[tuple[str, str, str], str] = {}
+    for record in records:
+        if record.status == "finished":
+            facts = record.facts
+            key = (record.run.env, facts["reward_source"], facts["reward_sha256"])
+            used.setdefault(key, record.reward_code())
+    parts = [
+        f"<details><summary><strong>{escape(env)}</strong>: {escape(source)}, sha256 "
+        f"<code>{escape(sha256)}</code></summary><pre>{escape(code)}</pre></details>"
+        for (env, source, sha256), code in used.items()
+    ]
+    return "<h2>Rewards</h2>" + "".join(parts) if parts else ""
+
+
+def _origin(records: list[Record], grid: dict[str, Any]) -> str:
+    finished = [record for record in records if record.status == "finished"]
+    devices = sorted({f"{r.facts['engine']} on {r.facts['device']}" for r in finished})
+    versions = sorted({f"{name} {v}" for r in finished for name, v in r.versions.items()})
+    machines = {
+        ", ".join(f"{name} {value}" for name, value in call.get("machine", {}).items())
+        for call in grid["invocations"]
+    }
+    commands = "\n".join(f"# {c['date']}\n{c['command']}" for c in grid["invocations"])
+    settings = json.dumps(grid["configs"], indent=1)
+    return (
+        "<h2>How it was made</h2>"
+        f"<p>Physics: {escape('; '.join(devices)) or 'no finished run'}. "
+        f"Machine: {escape('; '.join(sorted(machines)))}.</p>"
+        f'<p class="note">{escape(", ".join(versions))}</p>'
+        f"<pre>{escape(commands)}</pre>"
+        "<details><summary>Settings of every robot and method</summary>"
+        f"<pre>{escape(settings)}</pre></details>"
+    )
+
+
+def _reading() -> str:
+    return (
+        "<h2>How to read it</h2>"
+        "<p><strong>Recovery rate</strong>: share of episodes, run to their time limit with mean "
+        "actions, that are healthy in every one of the last fifth of their steps. <strong>Strict "
+        "rate</strong>: never unhealthy after the first healthy step. <strong>Wide "
+        "starts</strong>: random poses, settled under gravity. <strong>Steps and time to "
+        "90 %</strong>: of training, until the recovery rate reaches 90 % for good; a run that "
+        "never does counts with its whole training, and the figure is then a lower bound. "
+        "Evaluations are not part of training time. <strong>Control steps to recovery</strong>: "
+        "median over recovered episodes. <strong>Retention</strong>: return from ordinary starts "
+        "after recovery training, as a share of the original policy's. <strong>Return from the "
+        "OOD start</strong>: the original task's reward while healthy, over the whole episode "
+        "(<code>results.csv</code> has the official one too, which stops counting at the first "
+        "fall).</p>"
+        "<p>Aggregates are interquartile means over seeds. Intervals are 95 % percentile "
+        "bootstrap intervals, seeds resampled within each robot "
+        "(rliable; Agarwal et al., arXiv 2108.13264). With few seeds they are narrow by luck as "
+        "easily as by right: three seeds allow ten different resamples.</p>"
+    )
+
+
+def _row_head(method: str) -> str:
+    kind = ' class="ours"' if method == OURS else ""
+    name = escape(method)
+    return f'<tr{kind}><th><span class="method" style="--c:var(--{name})">{name}</span></th>'
+
+
+def _estimate(estimate: Estimate | None, kind: str) -> str:
+    if estimate is None or not math.isfinite(estimate.value):
+        return "-"
+    text = _format(estimate.value, kind)
+    if not estimate.has_interval:
+        return text
+    low, high = _format(estimate.low, kind), _format(estimate.high, kind)
+    return f"{text}<small>{low} to {high}</small>"
+
+
+def _format(value: float, kind: str) -> str:
+    if kind == "rate":
+        return f"{value:.2f}"
+    if kind == "steps":
+        return f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value:,.0f}"
+    if kind == "time":
+        return f"{value:.0f} s" if value < 120 else f"{value / 60:.1f} min"
+    return f"{value:,.0f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

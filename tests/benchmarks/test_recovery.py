@@ -1,0 +1,163 @@
+"""The command: what its arguments mean, what it refuses, and the smallest grid there is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import envs
+from benchmarks.grid import GridRun, all_runs
+from benchmarks.grid_progress import GridProgress
+from benchmarks.recovery import METHODS, Arguments, command_line, main, make_plan
+from tests.benchmarks.made_up import BUDGET, write_run
+
+TINY = (
+    *("--set", "ppo.num_envs=8", "--set", "ppo.unroll_length=32", "--steps", "512"),
+    *("--set", "ppo.minibatch_size=64", "--set", "ppo.epochs=1"),
+    *("--set", "evaluation.episodes=2", "--set", "evaluation.during_training=2"),
+    *("--set", "evaluation.episodes_during_training=2"),
+)
+
+
+def test_all_is_everything_five_times() -> None:
+    plan = make_plan(Arguments())
+    assert (plan.envs, plan.methods) == (envs.names(), list(METHODS))
+    assert plan.seeds == [0, 1, 2, 3, 4]
+    assert set(plan.configs) == {(env, method) for env in plan.envs for method in plan.methods}
+
+
+def test_chosen_robots_methods_seeds_and_settings() -> None:
+    arguments = Arguments(
+        envs="hopper, ant", methods="zero", seeds="3,7", steps=640_000, set=("ppo.clip=0.1",)
+    )
+    plan = make_plan(arguments)
+    assert (plan.envs, plan.methods, plan.seeds) == (["hopper", "ant"], ["zero"], [3, 7])
+    config = plan.configs["ant", "zero"]
+    assert (config.steps, config.ppo.clip, config.method) == (640_000, 0.1, "zero")
+    run = GridRun("ant", "zero", 7, Path("out"))
+    assert plan.steps(run) == config.iterations * config.ppo.batch_size
+    command = command_line(plan.training, run, resumed=False)
+    assert command[1:3] == ["-m", "lamour_jax.train"]
+    joined = " ".join(command)
+    for part in ("--env ant", "--method zero", "--seed 7", "--out out", "--steps 640000"):
+        assert part in joined
+    assert "--set ppo.clip=0.1" in joined
+    assert command_line(plan.training, run, resumed=True)[3:] == ["--resume", "out"]
+
+
+def test_quick_is_a_default_that_the_command_line_overrides() -> None:
+    quick = make_plan(Arguments(quick=True))
+    assert (quick.envs, quick.methods) == (["half_cheetah"], list(METHODS))
+    assert len(quick.seeds) < 5
+    other = make_plan(Arguments(quick=True, envs="hopper", seeds="1", steps=4096))
+    assert (other.envs, other.seeds) == (["hopper"], [0])
+    assert other.configs["hopper", "zero"].steps == 4096
+    full = make_plan(Arguments(envs="half_cheetah"))
+    assert quick.configs["half_cheetah", "zero"].steps < full.configs["half_cheetah", "zero"].steps
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--envs", "dog"], "unknown --envs 'dog'; known: all, ant, half_cheetah, hopper"),
+        (["--envs", "ant,"], "unknown --envs ''; known: all, ant"),
+        (["--methods", "lamour,sac"], "unknown --methods 'sac'; known: all, lamour"),
+        (["--seeds", "x"], "unknown --seeds 'x'; known: how many (5: seeds 0 to 4), or which"),
+        (["--seeds", "0"], "unknown --seeds '0'; known: how many"),
+        (["--seeds", "3,-1"], "unknown --seeds '3,-1'; known: how many"),
+        (["--start", "sideways"], "unknown --start 'sideways'; known: ordinary"),
+        (["--engine", "bullet"], "unknown --engine 'bullet'; known: auto, mujoco, mjx"),
+        (["--jobs", "0"], "--jobs must be at least 1, not 0"),
+        (["--steps", "5"], "--steps 5 is smaller than one iteration"),
+        (["--set", "sped=1"], "unknown setting 'sped'"),
+        (["--set", "seed=1"], "--set seed=1: choose by --envs, --methods and --seeds"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*arguments, "--out", str(tmp_path / "grid")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: ")
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_without_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for run in all_runs(tmp_path, ["ant"], ["lamour"], [0]):
+        write_run(run, [0.5, 0.95])
+    (tmp_path / "grid.json").write_text(
+        json.dumps({"format_version": 1, "configs": {}, "invocations": []})
+    )
+    arguments = ["--envs", "ant", "--methods", "lamour,zero", "--seeds", "1", "--report-only"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert "2 runs" in capsys.readouterr().out
+    with (tmp_path / "results.csv").open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["finished", "unfinished"]
+    assert "lamour" in (tmp_path / "index.html").read_text()
+
+
+def test_time_left(tmp_path: Path) -> None:
+    done, running, waiting = all_runs(tmp_path, ["ant"], ["lamour"], [0, 1, 2])
+    write_run(done, [0.95], seconds=100.0)
+    shown = Console(file=io.StringIO(), width=200)
+    progress = GridProgress(
+        shown, [done, running, waiting], dict.fromkeys((done, running, waiting), BUDGET), jobs=1
+    )
+    # A finished run of this robot took 100 s.
+    assert progress.seconds_left([]) == pytest.approx(200.0)
+    progress.begins(running, resumed=False)
+    running.folder.mkdir()
+    (running.folder / "metrics.jsonl").write_text(json.dumps({"env_steps": BUDGET / 2}) + "\n")
+    assert progress.seconds_left([running]) == pytest.approx(150.0)
+    progress.failed(running, "out of [memory]")
+    assert progress.seconds_left([]) == pytest.approx(100.0)
+    progress.tick([])
+    assert "out of [memory]" in shown.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_nothing_is_known_of_the_time_left_at_first(tmp_path: Path) -> None:
+    runs = all_runs(tmp_path, ["ant"], ["lamour"], [0])
+    progress = GridProgress(Console(file=io.StringIO()), runs, {runs[0]: 100}, jobs=1)
+    assert progress.seconds_left([]) is None
+
+
+@pytest.mark.slow
+def test_smallest_grid(tmp_path: Path) -> None:
+    """Two methods and two seeds of the real training, called as a user calls it."""
+    out = tmp_path / "grid"
+    command = [sys.executable, "-m", "benchmarks.recovery", "--quick", "--out", str(out)]
+    command += ["--methods", "lamour,zero", "--seeds", "2", "--engine", "mujoco", *TINY]
+    root = Path(__file__).parents[2]
+    first = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "4 to do" in first.stdout
+    results = sorted(out.glob("half_cheetah/*/seed_*/result.json"))
+    assert len(results) == 4
+    page = (out / "index.html").read_text()
+    assert "4 of 4 runs are finished" in page
+    with (out / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["finished"] * 4
+    assert {row["reward_source"] for row in rows} == {"library/half_cheetah"}
+
+    times = [file.stat().st_mtime_ns for file in results]
+    again = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert again.returncode == 0, again.stderr
+    assert "4 finished, 0 to do" in again.stdout
+    assert [file.stat().st_mtime_ns for file in results] == times
+
+    other = subprocess.run(
+        [*command, "--set", "ppo.clip=0.1"], capture_output=True, text=True, check=False, cwd=root
+    )
+    assert other.returncode == 2
+    assert "was made with other settings" in other.stderr
+    assert "ppo.clip = 0.2, not 0.1" in other.stderr
