@@ -10,7 +10,8 @@ MAX_CALL_DEPTH = 24
 MAX_STEPS = 150_000  # evaluated syntax nodes, over the module and one call
 MAX_OPERATIONS = 6_000  # operations emitted into the traced program
 MAX_WORK = 20_000_000  # array entries computed, and items copied, while the program is evaluated
-MAX_ELEMENTS = 100_000  # of one array, list, string or range
+MAX_ELEMENTS = 100_000  # of one array or string
+MAX_ITEMS = 10_000  # of one list, tuple, dict or range: each item is a value of its own
 MAX_INTEGER_BITS = 1_024
 UNROLLED_ITERATIONS = 12  # of a loop whose condition depends on the state, before it is rolled up
 MAX_LOOP_ITERATIONS = 1_000  # of a loop whose condition depends on the state
@@ -28,9 +29,9 @@ class Budget:
         self.operations = 0
         self.work_done = 0
 
-    def step(self) -> None:
-        """One syntax node evaluated."""
-        self.steps += 1
+    def step(self, count: int = 1) -> None:
+        """One syntax node evaluated, or what takes as long as `count` of them."""
+        self.steps += count
         if self.steps > MAX_STEPS:
             raise BudgetExceeded(
                 f"the program takes more than {MAX_STEPS:,} evaluation steps; "
@@ -58,8 +59,9 @@ class Budget:
     @staticmethod
     def elements(count: int, what: str = "an array") -> None:
         """A container of `count` elements is about to be made."""
-        if count > MAX_ELEMENTS:
-            raise BudgetExceeded(f"{what} of more than {MAX_ELEMENTS:,} elements is too large")
+        most = MAX_ELEMENTS if what in ("an array", "a string") else MAX_ITEMS
+        if count > most:
+            raise BudgetExceeded(f"{what} of more than {most:,} elements is too large")
 
     @staticmethod
     def integer_bits(bits: int) -> None:

@@ -15,6 +15,7 @@ from reward_codegen.errors import (
     ShapeError,
     SyntaxNotAdmitted,
     VerificationError,
+    shorten,
 )
 from reward_codegen.tables import ENTRYWISE
 from reward_codegen.values import (
@@ -40,6 +41,7 @@ from reward_codegen.values import (
 )
 
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_MERGE_STEPS = 4  # evaluation steps that merging two values counts as: it takes that long
 _SMALL = 256  # entries of an array whose cost is not counted
 _ARITHMETIC_NAMES = {"**": "power", "%": "remainder", "//": "floor_divide"}
 
@@ -244,7 +246,7 @@ class Machine:
 
     def merge(self, condition: Value, then: Value, other: Value) -> Value:
         """`then` in lanes where the condition holds, `other` elsewhere."""
-        self.budget.step()
+        self.budget.step(_MERGE_STEPS)
         if then is other or other is UNDEFINED:
             return then
         if then is UNDEFINED:  # lanes that use it would raise NameError
@@ -595,7 +597,9 @@ class Machine:
         put: Callable[[Any, Any], Any],
     ) -> View:
         """An array that shows a part, or another shape, of `base`."""
-        return View(base, get, put, self.branching.birth())
+        view = View(base, get, put, self.branching.birth())
+        self.budget.step(2 * view.depth)  # a view of a view of ... is read through all of them
+        return view
 
     # Changing in place --------------------------------------------------------------------------
 
@@ -628,6 +632,7 @@ class Machine:
         kind = f"raise:{name}"
         if self.branching.catches(kind):
             self.branching.exit(kind, ExceptionValue(ExceptionType(name), message))
+        message = shorten(message, 200)
         if not self.strict or (explicit and self.branching.forked):
             self.failure = f"{name}: {message}"
             self.branching.exit("failed")

@@ -192,13 +192,22 @@ def trace(
         number = returned_number(name, value)
         if is_traced(failed):
             number = evaluator.machine.merge(failed, fallback, number)
-        return jnp.asarray(number).astype(dtype)
+        return _as_dtype(name, number, dtype)
 
     arguments = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in sizes]
     try:
         return simplify(jax.make_jaxpr(function)(*arguments))
     except (RecursionError, MemoryError) as error:
         raise RewardCodeError(f"{name} is too large ({type(error).__name__})") from None
+
+
+def _as_dtype(name: str, number: Any, dtype: Any) -> jax.Array:
+    if is_traced(number):
+        return number.astype(dtype)
+    try:
+        return jnp.asarray(float(number)).astype(dtype)
+    except OverflowError:
+        raise VerificationError(f"{name} returns an integer that no float can hold") from None
 
 
 def _as_function(closed: jax_core.ClosedJaxpr) -> Callable[..., jax.Array]:

@@ -5,9 +5,10 @@ import io
 import tokenize
 import unicodedata
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reward_codegen.budget import MAX_NESTING, MAX_SOURCE_CHARACTERS, MAX_TOKENS
+from reward_codegen.budget import MAX_INTEGER_BITS, MAX_NESTING, MAX_SOURCE_CHARACTERS, MAX_TOKENS
 from reward_codegen.errors import (
     BudgetExceeded,
     NameNotAdmitted,
@@ -189,6 +190,7 @@ def _check(source: str, tree: ast.Module) -> None:
             )
         _check_names(source, node)
         _check_special(source, node)
+        _check_places(source, node)
         for child in ast.iter_child_nodes(node):
             # The left side of a sum of many terms is as deep as the sum itself.
             same = isinstance(node, ast.BinOp) and child is node.left
@@ -254,6 +256,11 @@ def _check_special(source: str, node: ast.AST) -> None:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bytes | complex):
             _refuse(source, node, f"a {type(node.value).__name__} value is not admitted")
+        if isinstance(node.value, int) and node.value.bit_length() > MAX_INTEGER_BITS:
+            raise BudgetExceeded(
+                f"an integer of more than {MAX_INTEGER_BITS:,} bits is too large; use a float",
+                line=node.lineno,
+            )
     elif isinstance(node, ast.ImportFrom):
         if node.level or any(alias.name == "*" for alias in node.names):
             _refuse(source, node, "import each name from its module by its full name")
@@ -269,6 +276,32 @@ def _check_special(source: str, node: ast.AST) -> None:
         _check_annotation(source, node.annotation)
     elif isinstance(node, ast.FunctionDef) and node.returns is not None:
         _check_annotation(source, node.returns)
+
+
+def _check_places(source: str, node: ast.AST) -> None:
+    """Refuse what stands where Python's own compiler would not let it stand."""
+    if isinstance(node, ast.Module):
+        for part in _same_function(node.body):
+            if isinstance(part, ast.Return):
+                _refuse(source, part, "`return` is outside of a function")
+    if isinstance(node, ast.Module | ast.FunctionDef):
+        for part in _same_function(node.body, loops=False):
+            if isinstance(part, ast.Break | ast.Continue):
+                _refuse(source, part, f"`{type(part).__name__.lower()}` is outside of a loop")
+
+
+def _same_function(body: list[ast.stmt], *, loops: bool = True) -> Iterator[ast.AST]:
+    """The statements of a body, not those of functions in it; of loops' bodies if asked for."""
+    pending: list[ast.AST] = [*body]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, ast.expr | ast.FunctionDef | ast.ClassDef):
+            continue
+        yield part
+        if isinstance(part, ast.For | ast.While) and not loops:
+            pending.extend(part.orelse)
+        else:
+            pending.extend(ast.iter_child_nodes(part))
 
 
 def _check_annotation(source: str, annotation: ast.expr) -> None:

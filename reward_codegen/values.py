@@ -53,7 +53,7 @@ class Array(Cell):
 class View(Array):
     """A part or another shape of `base`: what is written into it is written into `base`."""
 
-    __slots__ = ("base", "get", "put")
+    __slots__ = ("base", "depth", "get", "put")
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class View(Array):
     ) -> None:
         super().__init__(UNDEFINED, birth)
         self.base = base
+        self.depth: int = base.depth + 1 if isinstance(base, View) else 1
         self.get = get
         self.put = put
 

@@ -149,3 +149,10 @@ def test_refused_and_accepted_programs_leave_no_trace_behind() -> None:
         return compiled(SOURCE, 11, 3).calculate_reward(state, jnp.zeros(3))
 
     assert jax.jit(traced)(STATES[0]).shape == ()
+
+
+@pytest.mark.parametrize("number", ["10**12", "-(2**62)", "-(10**30)", "2**100 - 2**100"])
+def test_integers_of_any_size_may_be_returned(number: str) -> None:
+    source = f"{IS_RECOVERED}def calculate_reward(state, action):\n    return {number}\n"
+    expected = np.float32(eval(number))
+    assert compiled(source, 6, 2).calculate_reward(jnp.zeros(6), jnp.zeros(2)) == expected
