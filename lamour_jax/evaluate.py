@@ -14,7 +14,6 @@ from typing import Any
 import tyro
 
 import envs
-from envs import RecoveryEnv
 from envs.physics import ENGINES, EngineUnavailable
 from lamour_jax import original, policies, recovery, report
 from lamour_jax.config import RunConfig, read_config
@@ -23,6 +22,7 @@ from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
 from lamour_jax.evaluation import Evaluator, record_episode
 from lamour_jax.methods import METHODS, Ingredients, make_objective
+from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import write_json
 from lamour_jax.system import system_facts
 from reward_codegen import RewardCodeError, compile_reward
@@ -113,10 +113,8 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
         UserError: the run's policy or reward, or the original policy, cannot be read.
         EngineUnavailable: the engine cannot run here.
     """
-    config = job.config
-    header, agent = policies.load(arguments.run / "policy.npz")
+    config, controller, agent = load_run(arguments.run)
     env = envs.load(config.env, start=job.start, engine=arguments.engine, terminate=False)
-    controller = _controller(arguments.run, config, env, header)
     with console.stage(f"{config.env} from start {job.start!r} in {env.engine.name}"):
         measure = Evaluator(env, controller, job.episodes, arguments.sampled)
         summary = measure(agent, job.seed).summary()
@@ -164,13 +162,18 @@ def _trained_in(run: Path) -> str | None:
     return str(engine)
 
 
-def _controller(
-    run: Path, config: RunConfig, env: RecoveryEnv, header: policies.PolicyHeader
-) -> Controller:
-    """Returns who acts in the run: its policy, and where its method says so the original one."""
+def load_run(run: Path) -> tuple[RunConfig, Controller, Agent]:
+    """Returns a run's settings, who acts in it, and its policy.
+
+    Raises:
+        UserError: the run's settings, policy or reward, or the original policy, cannot be read.
+    """
+    config = read_config(run)
+    header, agent = policies.load(run / "policy.npz")
     network = header.network()
     if config.stage == "original":
-        return Controller(network)
+        return config, Controller(network), agent
+    env = envs.load(config.env, engine="mujoco")
     try:
         program = compile_reward(
             (run / "reward.py").read_text(encoding="utf-8"),
@@ -182,7 +185,8 @@ def _controller(
     needs_dropout = METHODS[config.method].needs_dropout
     _, original = policies.load_original(config.env, config.policy, needs_dropout)
     ingredients = Ingredients(program, config.objective, network, original)
-    return Controller(network, make_objective(config.method, ingredients), original)
+    controller = Controller(network, make_objective(config.method, ingredients), original)
+    return config, controller, agent
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import envs
 from envs import RecoveryEnv, State
 from envs.rendering import RenderingUnavailable, render_image
-from lamour_jax import policies
+from lamour_jax import policies, recoveries
 from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
@@ -147,16 +147,15 @@ def make_probes(
         ]
     )
     qvel = first[1][:, None] + fractions[None, :, None] * (last[1] - first[1])[:, None]
-    between = jax.jit(jax.vmap(jax.vmap(lambda q, v: env.recovery_state(env.engine.init(q, v)))))(
-        jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32)
-    )
+    recorded = recoveries.load(env.name)
     size, actions = env.recovery_state_size, env.action_size
     magnitudes = 10.0 ** rng.uniform(1.0, 6.0, (_EXTREME - 1, 1))
     extreme = magnitudes * rng.uniform(-1.0, 1.0, (_EXTREME - 1, size))
     return Probes(
         ood=np.asarray(starts.info["recovery_state"]),
         original=original,
-        between=np.asarray(between),
+        between=_states_on(env, qpos, qvel),
+        recorded=None if recorded is None else _states_on(env, *recorded),
         extreme=np.concatenate([np.zeros((1, size)), extreme]).astype(np.float32),
         actions=np.concatenate(
             [
@@ -167,6 +166,12 @@ def make_probes(
             ]
         ).astype(np.float32),
     )
+
+
+def _states_on(env: RecoveryEnv, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+    """Returns what reward programs see along paths, `(paths, states, state_size)`."""
+    see = jax.jit(jax.vmap(jax.vmap(lambda q, v: env.recovery_state(env.engine.init(q, v)))))
+    return np.asarray(see(jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32)))
 
 
 def _visited_by(

@@ -10,6 +10,7 @@ Exit status: 0 if all is well, 1 if `check` finds that training on the program w
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,6 +119,9 @@ def main(argv: list[str] | None = None) -> int:
     except (UserError, LanguageModelError, RewardCodeError, _Failure) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as with `show FILE | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

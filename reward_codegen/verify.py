@@ -38,9 +38,11 @@ class Probes:
         ood: states at out-of-distribution starts, `(n, state_size)`.
         original: states that the original policy visits in its ordinary task, `(m, state_size)`.
         between: paths of `k` states, each from an out-of-distribution state (index 0) to a
-            recovered one (the last), interpolated or recorded, `(p, k, state_size)`.
+            recovered one (the last), interpolated, `(p, k, state_size)`.
         extreme: states far outside of anything ordinary, `(e, state_size)`; may be empty.
         actions: actions in -1..1, `(a, action_size)`.
+        recorded: the same as `between` of recoveries that happened, `(r, j, state_size)`; None if
+            there are none.
     """
 
     ood: np.ndarray
@@ -48,6 +50,7 @@ class Probes:
     between: np.ndarray
     extreme: np.ndarray
     actions: np.ndarray
+    recorded: np.ndarray | None = None
 
     def check(self, state_size: int, action_size: int) -> None:
         """Check the shapes.
@@ -56,6 +59,8 @@ class Probes:
             ValueError: one does not fit.
         """
         least = {"ood": (1,), "original": (1,), "between": (1, 2), "extreme": (0,), "actions": (1,)}
+        if self.recorded is not None:
+            least["recorded"] = (1, 2)
         for name, counts in least.items():
             size = action_size if name == "actions" else state_size
             found = getattr(self, name).shape
@@ -144,7 +149,7 @@ def verify(program: RewardProgram, probes: Probes) -> Report:
     values = _Values(program, probes)
     findings: list[Finding] = []
     numbers: dict[str, float] = {}
-    for check in (_finite, _negative, _recovered, _rising, _penalty):
+    for check in (_finite, _negative, _recovered, _rising, _rising_as_recorded, _penalty):
         findings += check(values, numbers)
     findings += _agreement(program, values, numbers)
     findings.sort(key=lambda finding: finding.severity)
@@ -206,6 +211,7 @@ class _Values:
             actions in turn.
         ordinary, ood, original, between, extreme: rewards there.
         along: rewards without action along the paths, `(p, k)`.
+        along_recorded: the same along the recorded ones, `(r, j)`; None if there are none.
         by_action: rewards of a few states with each action, `(few, a)`.
         without_action: rewards of the same states with the zero action, `(few,)`.
         ood_recovered, original_recovered, between_recovered: whether `is_recovered` is not 0.
@@ -225,12 +231,18 @@ class _Values:
             (on_paths, _in_turn(idle, len(on_paths))),
             (np.repeat(few, len(grid), axis=0), np.tile(grid, (len(few), 1))),
         ]
+        if probes.recorded is not None:
+            recorded = probes.recorded.reshape(-1, size)
+            batches.append((recorded, _in_turn(idle, len(recorded))))
         states, actions = (
             jnp.asarray(np.concatenate(parts), jnp.float32) for parts in zip(*batches, strict=True)
         )
         rewards = np.asarray(jax.jit(jax.vmap(program.calculate_reward))(states, actions), float)
         ends = np.cumsum([len(part) for part, _ in batches])[:-1]
-        self.ordinary, self.extreme, along, by_action = np.split(rewards, ends)
+        self.ordinary, self.extreme, along, by_action, *rest = np.split(rewards, ends)
+        self.along_recorded: np.ndarray | None = None
+        if probes.recorded is not None:
+            self.along_recorded = rest[0].reshape(probes.recorded.shape[:2])
         self.along = along.reshape(paths, steps)
         *every, self.without_action = by_action.reshape(len(few), len(grid)).T
         self.by_action = np.stack(every, axis=1)
@@ -354,6 +366,24 @@ def _rising(values: _Values, numbers: dict[str, float]) -> Iterator[Finding]:
             "warning",
             f"The reward hardly rises on the way to recovery ({told}); make it rise steadily as "
             "position and orientation near the recovered ones.",
+        )
+
+
+def _rising_as_recorded(values: _Values, numbers: dict[str, float]) -> Iterator[Finding]:
+    """The same on recoveries that happened: these need not rise all the way."""
+    along = values.along_recorded
+    if along is None:
+        return
+    mean = float(np.mean([_rank_correlation(path) for path in along]))
+    start, end = (_mean(along[:, place]) for place in (0, -1))
+    numbers["rank_correlation_recorded"] = mean
+    if mean <= 0.0 or not end > start:
+        yield Finding(
+            "rising",
+            "error" if mean <= 0.0 and not end > start else "warning",
+            f"Along {len(along)} recoveries that a trained robot made, the reward does not rise "
+            f"(from {start:.4g} at the start to {end:.4g} at the end, rank correlation "
+            f"{mean:.2f}); check what it pays for on the way.",
         )
 
 

@@ -1,7 +1,9 @@
 """What is refused, how quickly, and with which words."""
 
+import json
 import re
-import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -86,7 +88,28 @@ def test_what_is_too_large_is_refused(name: str) -> None:
 
 
 def test_refusals_need_little_memory() -> None:
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 * 2**20  # KiB
+    # In a process of its own: the peak of this one is that of all tests before.
+    command = """
+import json, resource, sys
+from reward_codegen import RewardCodeError, compile_reward
+compile_reward(json.loads(sys.argv[1]), state_size=6, action_size=2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for source in json.load(sys.stdin):
+    try:
+        compile_reward(source, state_size=6, action_size=2)
+    except RewardCodeError:
+        pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    sources = [*TOO_LARGE.values(), *(source for _, _, source in REFUSED.values())]
+    grown = subprocess.run(
+        [sys.executable, "-c", command, json.dumps(reward("return -1.0"))],
+        input=json.dumps(sources),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(grown.stdout) < 2**18, "KiB"
 
 
 @pytest.mark.parametrize("sizes", [(0, 1), (3, 0), (-1, 2)])

@@ -13,6 +13,7 @@ from reward_codegen import RewardProgram, compile_reward, library
 from reward_codegen.verify import Report, negative, shifted, verify
 
 from .probes import probes
+from .toy_task import BODY, SOURCE, toy_task
 
 DATA = Path(__file__).parent / "data"
 FILES = {"halfcheetah": "half_cheetah", "hopper": "hopper", "walker2d": "walker2d"}
@@ -212,3 +213,19 @@ def test_probes_of_another_size_are_refused() -> None:
         verify(program, probes("walker2d"))
     with pytest.raises(ValueError, match=r"probes.actions has shape \(0, 3\)"):
         verify(program, replace(probes("hopper"), actions=np.zeros((0, 3))))
+
+
+@pytest.mark.parametrize(
+    ("source", "severity"), [(SOURCE, None), (BODY.format(reward="-10.0 + 2.0 * tilt"), "error")]
+)
+def test_recorded_recoveries_are_tried_too(source: str, severity: str | None) -> None:
+    probes = toy_task().probes
+    # Over the top and down on the other side: the tilt does not fall all the way.
+    recorded = np.stack([[[0.1, 3.0], [0.3, 3.1], [0.6, 2.0], [0.7, 0.5], [0.5, 0.0]]])
+    program = compile_reward(source, state_size=2, action_size=2)
+    report = verify(program, replace(probes, recorded=recorded))
+    assert (report.numbers["rank_correlation_recorded"] > 0.5) == (severity is None)
+    found = [f.severity for f in report.findings if "a trained robot" in f.message]
+    assert found == ([] if severity is None else [severity])
+    with pytest.raises(ValueError, match=r"probes.recorded has shape \(1, 1, 2\)"):
+        replace(probes, recorded=recorded[:, :1]).check(2, 2)
