@@ -101,9 +101,9 @@ def run_episodes(
         at_goal = state.info["success"]  # and not only by this step
         state = jax.vmap(env.step)(state, policy(state, key))
         running = running & ~state.info["termination"]  # only an exploded simulation ends here
-        full_return = full_return + running * state.reward
+        full_return = full_return + jnp.where(running, state.reward, 0.0)
         would_run = running & ~state.info["fell"] & ~at_goal
-        episode_return = episode_return + would_run * state.reward
+        episode_return = episode_return + jnp.where(would_run, state.reward, 0.0)
         return (state, episode_return, full_return, running), None
 
     (state, episode_return, full_return, running), _ = jax.lax.scan(

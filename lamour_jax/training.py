@@ -14,6 +14,7 @@ import jax
 from lamour_jax.checkpoints import Checkpoints
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
+from lamour_jax.errors import UserError
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import RunFolder
@@ -56,6 +57,9 @@ def train(
 
     Returns:
         The final training state and what was measured on the way.
+
+    Raises:
+        UserError: the loss is no longer finite.
     """
     batch_size, iterations = config.ppo.batch_size, config.iterations
     evaluations = max(1, config.evaluation.during_training)
@@ -83,6 +87,12 @@ def train(
                 trained = iteration - done - 1 or 1
                 history.steps_per_second = trained * batch_size / after_first
             row |= {"env_steps": iteration * batch_size, "wall_seconds": history.wall_seconds}
+            if not math.isfinite(row["training/value_loss"] + row["training/policy_loss"]):
+                raise UserError(
+                    f"training diverged after {iteration * batch_size:,} steps: its loss is no "
+                    f"longer finite; what was measured until then is in {folder.path}. A smaller "
+                    "ppo.learning_rate or ppo.target_kl may help"
+                )
             if iteration in due:
                 row |= evaluate(state.agent)
             history.rows.append(row)

@@ -280,6 +280,10 @@ def _check_special(source: str, node: ast.AST) -> None:
 
 def _check_places(source: str, node: ast.AST) -> None:
     """Refuse what stands where Python's own compiler would not let it stand."""
+    if not isinstance(node, ast.Call | ast.Tuple | ast.List | ast.Set):
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.Starred):
+                _refuse(source, part, "a starred expression cannot stand here")
     if isinstance(node, ast.Module):
         for part in _same_function(node.body):
             if isinstance(part, ast.Return):

@@ -70,6 +70,8 @@ def ppo_loss(
     mean = network.mean(params, batch.obs, batch.dropout_keys)
     std, _ = network.noise(params, batch.exploring, batch.noise_offset, bounds)
     log_ratio = network.log_prob(mean + batch.noise_offset, std, batch.action) - batch.log_prob
+    # Another's action can be so unlikely that its ratio overflows, and 0 x inf is not 0.
+    log_ratio = jnp.where(batch.learning > 0.0, log_ratio, 0.0)
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
     weight = batch.learning * jnp.where(batch.exploring, 1.0, weights.acting)

@@ -11,6 +11,7 @@ import pytest
 
 from envs import State
 from lamour_jax.objective import Objective, original_task
+from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.ppo.rollout import EpisodeTotals
 from tests.lamour_jax.probes import (
@@ -106,6 +107,33 @@ def test_the_policy_learns_only_where_it_acts(fresh_agent: Agent) -> None:
     assert mean_actions(learner, agent, -1.0) == pytest.approx([0.6], abs=0.1)
     # The critic learns everywhere: what the original policy, mean -0.6 and std 0.3, makes of it.
     assert values(learner, agent, 1.0) == pytest.approx([-(1.2**2 + 0.3**2)], rel=0.15)
+
+
+def test_unlikely_actions_of_the_original_policy_do_no_harm(fresh_agent: Agent) -> None:
+    # The ratio of the second overflows; the policy does not learn from it.
+    two, one = jnp.zeros(2), jnp.zeros((2, 1))
+    batch = Minibatch(
+        obs=one,
+        action=one,
+        noise_offset=one,
+        log_prob=jnp.array([-1.0, -1e6]),
+        exploring=two > 0.0,
+        learning=jnp.array([1.0, 0.0]),
+        dropout_keys=None,
+        advantage=jnp.array([-1.0, -1.0]),
+        value_target=two,
+        consolidation=two,
+        original_mean=one,
+        original_std=one + 1.0,
+    )
+    learner = make_learner(ONE)
+    bounds = learner.noise_bounds(jnp.float32(0.0))
+    weights = LossWeights(policy=jnp.float32(1.0), acting=jnp.float32(1.0))
+    gradients, parts = jax.grad(ppo_loss, has_aux=True)(
+        fresh_agent.params, learner.network, batch, bounds, SMALL, weights
+    )
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((gradients, parts)))
+    assert float(jnp.abs(gradients.log_std).max()) > 0.0
 
 
 def test_dropout_keeps_the_probability_ratio_exact() -> None:

@@ -101,9 +101,14 @@ def try_out(source: str) -> str:
         found = np.asarray(batched(states.astype(np.float32), actions.astype(np.float32)))
     apart = ~np.isclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True)
     apart &= np.abs(np.nan_to_num(expected, nan=0.0)) < 1e5  # single precision holds no more
-    if apart.any():
-        k = int(np.argmax(apart))
-        raise AssertionError(f"JAX gives {found[k]}, the reference {expected[k]}")
+    for k in np.flatnonzero(apart):
+        # On a threshold, and among equal entries, rounding decides: either side will do.
+        near = [
+            reference.calculate_reward(states[k] + nudge, actions[k])
+            for nudge in generator.normal(scale=1e-5, size=(8, STATE))
+        ]
+        if not np.isclose(near, found[k], rtol=1e-3, atol=1e-3).any():
+            raise AssertionError(f"JAX gives {found[k]}, the reference {expected[k]}")
     if "jax" in source:
         return "compiled"
     namespace: dict = {"__name__": "reward"}
