@@ -143,7 +143,8 @@ def _place(machine: Machine, index: Value, length: int, what: str) -> int:
 
 def _read(machine: Machine, array: Array, index: Value) -> Value:
     content = array.read()
-    if content.ndim == 1 and is_static_int(index):
+    is_bool = isinstance(index, bool | np.bool_)  # to NumPy a mask, not an integer
+    if content.ndim == 1 and is_static_int(index) and not is_bool:
         return machine.apply("index", content, _place(machine, index, content.shape[0], "an array"))
     parts = index if isinstance(index, tuple) else (index,)
     if any(_is_mask(part) for part in parts):

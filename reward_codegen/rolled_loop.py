@@ -67,7 +67,14 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
     def run(leaves: list[list[Any]]) -> tuple[Any, list[Any], list[Any]]:
         for cell, template, parts in zip(carry.cells, carry.templates, leaves, strict=True):
             branching.write(cell, _rebuild(machine, template, list(parts)))
-        found, end = branching.region(branching.open_kinds(), body)
+        test: list[Value] = []
+
+        def body_and_test() -> None:
+            body()
+            # In here, since the test may leave the loop as well, by an index out of range say.
+            test.append(machine.truth(condition()))
+
+        found, end = branching.region(branching.open_kinds(), body_and_test)
         outcomes = [outcome for _, outcome in found]
         if end is not None:
             outcomes.append(end)
@@ -78,7 +85,7 @@ def rolled_loop(machine: Machine, condition: Callable[[], Value], body: Callable
         branching.settle([("", Outcome(o.condition, None, o.changes)) for o in outcomes], None)
         goes_on: Any = jnp.asarray(end is not None)
         if end is not None:
-            goes_on = jnp.asarray(machine.truth(condition()))
+            goes_on = jnp.asarray(test[-1])
             for flag in flags:
                 goes_on = goes_on & ~flag
         return goes_on, flags, values

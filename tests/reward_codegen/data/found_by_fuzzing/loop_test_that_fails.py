@@ -1,0 +1,14 @@
+import math
+import numpy as np
+
+def is_recovered(state):
+    return 1
+
+def calculate_reward(state, action):
+    s, a = (state, action)
+    i = 0
+    r = 0.0
+    while i < (s[i] > 0.5):
+        r += s[i]
+        i += 1
+    return r
