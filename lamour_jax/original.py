@@ -18,7 +18,7 @@ from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import system_facts
-from lamour_jax.training import train
+from lamour_jax.training import SeedRun, train
 
 EVALUATION_SEED = 2_000_003
 
@@ -64,7 +64,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             names = {"return": "episode/return", "ordinary return": "eval/return"}
             return {k: f"{latest[name]:,.0f}" for k, name in names.items() if name in latest}
 
-        state, history = train(learner, config, folder, console, evaluate, facts)
+        [(state, history)] = train(learner, [SeedRun(config, folder, evaluate)], console, facts)
         agent = learner.settled(state.agent)
 
     with console.stage(f"Evaluation ({config.evaluation.episodes} episodes each)"):

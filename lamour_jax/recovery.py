@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import envs
@@ -17,7 +19,7 @@ from lamour_jax.ppo.networks import Agent
 from lamour_jax.reward import Reward, load_reward
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import system_facts
-from lamour_jax.training import History, train
+from lamour_jax.training import History, SeedRun, train
 
 # Evaluations draw their starts from seeds of their own: never those of training.
 EVALUATION_SEED = 1_000_003
@@ -37,10 +39,32 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
     Raises:
         UserError: an unknown name, a bad policy file or reward code.
     """
+    [result] = run_recoveries([config], [folder], console)
+    return result
+
+
+def run_recoveries(
+    configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Console
+) -> list[dict[str, Any]]:
+    """Does the same for several seeds, which train side by side in one program.
+
+    Args:
+        configs: the settings, validated; they differ in nothing but the seed.
+        folders: receive every file of the runs.
+        console: says what happens.
+
+    Returns:
+        The content of each `result.json`.
+
+    Raises:
+        UserError: an unknown name, a bad policy file or reward code.
+    """
+    config = configs[0]
     header, original = policies.load_original(
         config.env, config.policy, METHODS[config.method].needs_dropout
     )
-    config = policies.with_shape_of(header, config)
+    configs = [policies.with_shape_of(header, config) for config in configs]
+    config = configs[0]
 
     def load(start: str | dict[str, float], **options: Any) -> RecoveryEnv:
         return envs.load(config.env, start=start, engine=config.engine, **options)
@@ -51,15 +75,21 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
         episode_length=config.training_episode_length,
     )
     with console.stage("Reward"):
-        reward = load_reward(
-            config, env, (header.network(), original), folder, lambda line: console.say(f"  {line}")
-        )
-        # Written only now: after a mistake up to here the same --out can be given again.
-        folder.write_text("config.yaml", config.to_yaml())
+        for seeded, folder in zip(configs, folders, strict=True):
+            reward = load_reward(
+                seeded,
+                env,
+                (header.network(), original),
+                folder,
+                lambda line: console.say(f"  {line}"),
+            )
+            # Written only now: after a mistake up to here the same --out can be given again.
+            folder.write_text("config.yaml", seeded.to_yaml())
 
     with console.stage(f"Original policy ({config.env})"):
         network = header.network()
-        seed, episodes = config.seed + EVALUATION_SEED, config.evaluation.episodes
+        seeds = [seeded.seed + EVALUATION_SEED for seeded in configs]
+        episodes = config.evaluation.episodes
         objective = make_objective(
             config.method, Ingredients(reward.program, config.objective, network, original)
         )
@@ -69,28 +99,36 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
             config.start: Evaluator(out_of_distribution, controller, episodes),
             "ordinary": Evaluator(load("ordinary", terminate=False), controller, episodes),
         }
-        before = measure["ordinary"](original, seed).summary()
-        before_ood = measure[config.start](original, seed).summary()
+        before = [measure["ordinary"](original, seed).summary() for seed in seeds]
+        before_ood = measure[config.start](original, seeds[0]).summary()
         console.say(
-            f"  ordinary return {before['return']:.0f}; from start {config.start!r}: "
+            f"  ordinary return {before[0]['return']:.0f}; from start {config.start!r}: "
             f"recovery rate {before_ood['recovery_rate']:.2f}"
         )
 
-    with console.stage(f"Recovery training ({config.method}, {config.steps:,} steps)"):
+    side_by_side = f" x {len(configs)} seeds" if len(configs) > 1 else ""
+    with console.stage(
+        f"Recovery training ({config.method}, {config.steps:,} steps{side_by_side})"
+    ):
         learner = Learner(env, objective, config.ppo, config.iterations, original)
         quick = Evaluator(
             out_of_distribution, controller, config.evaluation.episodes_during_training
         )
 
-        def evaluate(agent: Agent) -> dict[str, float]:
+        def evaluate(seed: int, agent: Agent) -> dict[str, float]:
             summary = quick(agent, seed + 1).summary()
             return {f"eval/{name}": value for name, value in summary.items()}
 
-        state, history = train(learner, config, folder, console, evaluate, _facts)
-        agent = learner.settled(state.agent)
+        runs = [
+            SeedRun(seeded, folder, partial(evaluate, seed))
+            for seeded, folder, seed in zip(configs, folders, seeds, strict=True)
+        ]
+        trained = train(learner, runs, console, _facts)
+        agents = [learner.settled(state.agent) for state, _ in trained]
         trained_steps = config.iterations * config.ppo.batch_size
         provenance = {"stage": "recovery", "method": config.method, "env_steps": trained_steps}
-        policies.save(folder.path / "policy.npz", header.derived(provenance), agent)
+        for folder, agent in zip(folders, agents, strict=True):
+            policies.save(folder.path / "policy.npz", header.derived(provenance), agent)
 
     with console.stage(f"Evaluation ({episodes} episodes each)"):
         noisy = load("ood-noisy", terminate=False)
@@ -102,17 +140,32 @@ def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict
         if "ood-wide" in env.all_starts():
             wide = load("ood-wide", terminate=False)
             measure.setdefault("ood-wide", Evaluator(wide, controller, episodes))
-        evaluations = {name: run(agent, seed).summary() for name, run in measure.items()}
-    result = _result(config, env, reward, history, before, evaluations)
+        evaluations = [
+            {name: run(agent, seed).summary() for name, run in measure.items()}
+            for agent, seed in zip(agents, seeds, strict=True)
+        ]
+    results = [
+        _result(seeded, env, reward, history, before_of_seed, evaluations_of_seed)
+        for seeded, (_, history), before_of_seed, evaluations_of_seed in zip(
+            configs, trained, before, evaluations, strict=True
+        )
+    ]
+    if len(results) > 1:
+        for result in results:
+            result["seeds_together"] = len(results)
     with console.stage("Report"):
-        report.plot_curves(history.rows, folder.path / "curves.png", config.env)
-        recorded = record_episode(out_of_distribution, controller, agent, seed)
-        console.say(f"  {report.render_episode(env, *recorded, folder.path / 'episode.gif')}")
-        # Last: a run with a result is finished.
-        folder.write_json("result.json", result)
-    report.print_result(console, result, before_ood)
-    console.say(f"Everything is in {folder.path}")
-    return result
+        for folder, (_, history), agent, seed, result in zip(
+            folders, trained, agents, seeds, results, strict=True
+        ):
+            report.plot_curves(history.rows, folder.path / "curves.png", config.env)
+            recorded = record_episode(out_of_distribution, controller, agent, seed)
+            console.say(f"  {report.render_episode(env, *recorded, folder.path / 'episode.gif')}")
+            # Last: a run with a result is finished.
+            folder.write_json("result.json", result)
+    for folder, result in zip(folders, results, strict=True):
+        report.print_result(console, result, before_ood)
+        console.say(f"Everything is in {folder.path}")
+    return results
 
 
 def _facts(latest: dict[str, float]) -> dict[str, str]:

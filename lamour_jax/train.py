@@ -18,7 +18,7 @@ from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.original import run_original
 from lamour_jax.presets import preset
-from lamour_jax.recovery import run_recovery
+from lamour_jax.recovery import run_recoveries, run_recovery
 from lamour_jax.run_folder import RunFolder
 from reward_codegen.gemini import DEFAULT_MODEL
 
@@ -55,6 +55,8 @@ class Arguments:
     """The (first) seed."""
     seeds: int = 1
     """How many seeds to run, one after the other, each in its own folder."""
+    together: bool = False
+    """Train the seeds side by side in one program, where memory allows (recovery stage)."""
     out: Path | None = None
     """New folder for the run; runs/<time>-<env> by default."""
     resume: Path | None = None
@@ -72,6 +74,8 @@ def resolve(arguments: Arguments) -> RunConfig:
     _check_name("--env", arguments.env, envs.names())
     if arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
+    if arguments.together and (arguments.seeds == 1 or arguments.stage == "original"):
+        raise UserError("--together is for --seeds 2 or more of the recovery stage")
     config = dataclasses.replace(
         preset(arguments.env, arguments.stage, arguments.method),
         engine=arguments.engine,
@@ -114,11 +118,18 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         config = resolve(arguments)
         out = arguments.out or RunFolder.default_path(config.env)
-        for index in range(arguments.seeds):
-            seeded = dataclasses.replace(config, seed=config.seed + index)
-            if index:  # the first has asked; all seeds train on the same reward code
-                seeded = override(seeded, "reward_options.regenerate=false")
-            path = out if arguments.seeds == 1 else out / f"seed_{seeded.seed}"
+        configs = [
+            dataclasses.replace(config, seed=config.seed + index)
+            for index in range(arguments.seeds)
+        ]
+        # The first asks the model; all seeds train on the same reward code.
+        later = [override(seeded, "reward_options.regenerate=false") for seeded in configs[1:]]
+        configs[1:] = later
+        paths = [out / f"seed_{seeded.seed}" for seeded in configs] if later else [out]
+        if arguments.together:
+            run_recoveries(configs, [RunFolder(path) for path in paths], console)
+            return 0
+        for seeded, path in zip(configs, paths, strict=True):
             _run(seeded, RunFolder(path), console)
     except (UserError, EngineUnavailable, envs.ModelUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)

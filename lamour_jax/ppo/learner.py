@@ -67,6 +67,8 @@ class Learner:
         self._initial = original if initial is None else initial
         self._optimizer = optax.inject_hyperparams(self._make_optimizer)(learning_rate=0.0)
         self.iterate = jax.jit(self._iterate, donate_argnums=0)
+        # Of several seeds at once; every leaf of the state has them as its leading axis.
+        self.iterate_together = jax.jit(jax.vmap(self._iterate), donate_argnums=0)
 
     def _make_optimizer(self, learning_rate: float) -> optax.GradientTransformation:
         return optax.chain(

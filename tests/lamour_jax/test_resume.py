@@ -48,9 +48,8 @@ def train(folder: RunFolder, interrupt_at: int | None = None) -> tuple[Any, list
             raise Interrupted
         return {}
 
-    state, history = training.train(
-        LEARNER, CONFIG, folder, Console(), lambda agent: {"eval/nothing": math.nan}, facts
-    )
+    run = training.SeedRun(CONFIG, folder, lambda agent: {"eval/nothing": math.nan})
+    [(state, history)] = training.train(LEARNER, [run], Console(), facts)
     return state, history.rows
 
 
