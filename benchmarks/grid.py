@@ -222,13 +222,44 @@ class Observer(Protocol):
     def tick(self, running: list[GridRun]) -> None: ...
 
 
-# Returns the command line of a run; the second argument says whether its folder is continued.
-CommandLine = Callable[[GridRun, bool], list[str]]
+# Runs that one process trains: seeds of one robot and method, mostly a single one.
+Together = tuple[GridRun, ...]
+
+# Returns the command line of a process; the second argument says whether its (then only) run's
+# folder is continued.
+CommandLine = Callable[[Together, bool], list[str]]
+
+
+def side_by_side(runs: list[GridRun]) -> list[Together]:
+    """Groups new runs that one program can train: consecutive seeds of a robot and a method."""
+    groups: list[Together] = []
+    for run in sorted(runs, key=lambda run: (runs.index(_first(run, runs)), run.seed)):
+        last = groups[-1][-1] if groups else None
+        follows = (
+            last is not None
+            and (last.env, last.method, last.seed + 1) == (run.env, run.method, run.seed)
+            and not has_begun(last)
+            and not has_begun(run)
+        )
+        if follows:
+            groups[-1] += (run,)
+        else:
+            groups.append((run,))
+    return groups
+
+
+def _first(run: GridRun, runs: list[GridRun]) -> GridRun:
+    return next(r for r in runs if (r.env, r.method) == (run.env, run.method))
+
+
+def has_begun(run: GridRun) -> bool:
+    """Returns whether a run has settings to be continued with."""
+    return (run.folder / "config.yaml").exists()
 
 
 @dataclass
 class _Child:
-    run: GridRun
+    runs: Together
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     resumed: bool
@@ -248,8 +279,8 @@ class GridRunner:
         self._lock_descriptor = lock_descriptor
         self._running: list[_Child] = []
 
-    def run(self, runs: list[GridRun]) -> dict[GridRun, str]:
-        """Runs `runs`; returns why those failed that did.
+    def run(self, runs: list[Together]) -> dict[GridRun, str]:
+        """Runs `runs`, each group in a process; returns why those failed that did.
 
         Raises:
             KeyboardInterrupt: the user, or SIGTERM, stopped it; no child is left.
@@ -265,25 +296,26 @@ class GridRunner:
                         self._running.remove(child)
                         child.output.close()
                         self._end(child, failures)
-                    self._observer.tick([child.run for child in self._running])
+                    self._observer.tick([run for child in self._running for run in child.runs])
             finally:
                 self._stop()
         return failures
 
-    def _begin(self, run: GridRun) -> None:
+    def _begin(self, runs: Together) -> None:
         # Without its settings, a folder cannot be continued.
-        resumed = (run.folder / "config.yaml").exists()
-        if not resumed and run.folder.exists() and any(run.folder.iterdir()):
-            self._move_aside(run)
-        self._start(run, resumed)
+        resumed = has_begun(runs[0])
+        for run in runs:
+            if not resumed and run.folder.exists() and any(run.folder.iterdir()):
+                self._move_aside(run)
+        self._start(runs, resumed)
 
-    def _start(self, run: GridRun, resumed: bool) -> None:
+    def _start(self, runs: Together, resumed: bool) -> None:
         slot = min(set(range(self._jobs)) - {child.slot for child in self._running})
-        run.folder.parent.mkdir(parents=True, exist_ok=True)
-        output = run.log.open("wb")
+        runs[0].folder.parent.mkdir(parents=True, exist_ok=True)
+        output = runs[0].log.open("wb")
         with _share_of_cores(slot, self._jobs):
             process = subprocess.Popen(
-                self._command_line(run, resumed),
+                self._command_line(runs, resumed),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -292,19 +324,22 @@ class GridRunner:
                 # Ctrl-C reaches this process alone, which then ends its children.
                 start_new_session=True,
             )
-        self._running.append(_Child(run, process, output, resumed, slot))
-        self._observer.begins(run, resumed=resumed)
+        self._running.append(_Child(runs, process, output, resumed, slot))
+        for run in runs:
+            self._observer.begins(run, resumed=resumed)
 
     def _end(self, child: _Child, failures: dict[GridRun, str]) -> None:
-        run, status = child.run, child.process.returncode
-        if status == 0 and run.result() is not None:
-            self._observer.finished(run)
-        elif status == _REFUSED and child.resumed:
-            self._move_aside(run)
-            self._start(run, resumed=False)
-        else:
-            failures[run] = _reason(status, run.log) if status else "it ended without a result"
-            self._observer.failed(run, failures[run])
+        status, log = child.process.returncode, child.runs[0].log
+        if status == _REFUSED and child.resumed:
+            self._move_aside(child.runs[0])
+            self._start(child.runs, resumed=False)
+            return
+        for run in child.runs:
+            if run.result() is not None:  # written last: of a group, some may have got so far
+                self._observer.finished(run)
+            else:
+                failures[run] = _reason(status, log) if status else "it ended without a result"
+                self._observer.failed(run, failures[run])
 
     def _move_aside(self, run: GridRun) -> None:
         number = 1

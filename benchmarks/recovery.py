@@ -23,7 +23,14 @@ import tyro
 from rich.console import Console
 
 import envs as robots
-from benchmarks.grid import GridFolder, GridRun, GridRunner, all_runs
+from benchmarks.grid import (
+    GridFolder,
+    GridRun,
+    GridRunner,
+    Together,
+    all_runs,
+    side_by_side,
+)
 from benchmarks.grid_progress import GridProgress
 from benchmarks.throughput import machine_facts
 from lamour_jax import train
@@ -54,6 +61,8 @@ class Arguments:
     """Folder of the grid, new or to go on with; runs/<time>-recovery by default."""
     jobs: int = 1
     """Runs at a time; they share the cores."""
+    together: bool = False
+    """Train the seeds of a robot and a method side by side in one program."""
     quick: bool = False
     """Minutes instead of hours: half_cheetah, two seeds, shorter training and evaluation."""
     engine: str = "auto"
@@ -153,13 +162,18 @@ def _seeds(given: str) -> list[int]:
     return list(dict.fromkeys(numbers)) if "," in given else list(range(numbers[0]))
 
 
-def command_line(training: train.Arguments, run: GridRun, resumed: bool) -> list[str]:
-    """Returns the command of a run's process."""
+def command_line(training: train.Arguments, runs: Together, resumed: bool) -> list[str]:
+    """Returns the command of the process that trains `runs`."""
+    run = runs[0]
     command = [sys.executable, "-m", "lamour_jax.train"]
     if resumed:
         return [*command, "--resume", str(run.folder)]
     command += ["--env", run.env, "--method", run.method, "--seed", str(run.seed)]
-    command += ["--out", str(run.folder), "--engine", training.engine]
+    if len(runs) > 1:
+        command += ["--seeds", str(len(runs)), "--together", "--out", str(run.folder.parent)]
+    else:
+        command += ["--out", str(run.folder)]
+    command += ["--engine", training.engine]
     if training.start is not None:
         command += ["--start", training.start]
     if training.steps is not None:
@@ -199,12 +213,14 @@ def run_grid(arguments: Arguments, plan: Plan, invocation: dict[str, Any]) -> in
             steps = {run: plan.steps(run) for run in runs}
             with GridProgress(console, runs, steps, arguments.jobs) as progress:
                 runner = GridRunner(
-                    lambda run, resumed: command_line(plan.training, run, resumed),
+                    lambda runs, resumed: command_line(plan.training, runs, resumed),
                     progress,
                     arguments.jobs,
                     folder.lock_descriptor,
                 )
-                failures = runner.run(todo)
+                alone: list[Together] = [(run,) for run in todo]
+                groups = side_by_side(todo) if arguments.together else alone
+                failures = runner.run(groups)
         report(folder, runs, failures)
     except KeyboardInterrupt:
         again = invocation["command"] if arguments.out else f"{invocation['command']} --out {out}"

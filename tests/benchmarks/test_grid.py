@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.grid import GridFolder, GridRun, GridRunner, all_runs
+from benchmarks.grid import GridFolder, GridRun, GridRunner, Together, all_runs, side_by_side
 from lamour_jax.errors import UserError
 
 # Writes what a training would; what its seed says decides how it goes.
@@ -69,25 +70,66 @@ class Notes:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def command_line(run: GridRun, resumed: bool) -> list[str]:
-    arguments = (run.env, run.method, str(run.seed), str(run.folder), str(resumed))
-    return [sys.executable, "-S", "-c", PRETENDER, *arguments]
+def command_line(runs: Together, resumed: bool) -> list[str]:
+    commands = [
+        [
+            *(sys.executable, "-S", "-c", PRETENDER, run.env, run.method),
+            *(str(run.seed), str(run.folder), str(resumed)),
+        ]
+        for run in runs
+    ]
+    if len(commands) == 1:
+        return commands[0]
+    return ["sh", "-c", " && ".join(map(shlex.join, commands))]
 
 
 def run_grid(
-    path: Path, runs: list[GridRun], notes: Notes | None = None, jobs: int = 1
+    path: Path,
+    runs: list[GridRun],
+    notes: Notes | None = None,
+    jobs: int = 1,
+    together: bool = False,
 ) -> tuple[dict[str, str], Notes]:
     notes = notes or Notes()
     folder = GridFolder(path)
     with contextlib.closing(folder):
         folder.note({"command": "grid"})
         runner = GridRunner(command_line, notes, jobs, folder.lock_descriptor)
-        failures = runner.run([run for run in runs if run.result() is None])
+        todo = [run for run in runs if run.result() is None]
+        failures = runner.run(side_by_side(todo) if together else [(run,) for run in todo])
     return {run.name: reason for run, reason in failures.items()}, notes
 
 
 def begun(run: GridRun) -> list[str]:
     return (run.folder.parent / "begun").read_text().splitlines()
+
+
+def test_new_seeds_of_a_robot_and_a_method_train_side_by_side(tmp_path: Path) -> None:
+    runs = all_runs(tmp_path, ["ant"], ["env", "zero"], [0, 1, 6, 7])
+    runs[1].folder.mkdir(parents=True)
+    (runs[1].folder / "config.yaml").touch()  # zero/seed_0 has begun: it goes on by itself
+    groups = [[run.name for run in group] for group in side_by_side(runs)]
+    assert groups == [
+        ["ant/env/seed_0", "ant/env/seed_1"],
+        ["ant/env/seed_6", "ant/env/seed_7"],
+        ["ant/zero/seed_0"],
+        ["ant/zero/seed_1"],
+        ["ant/zero/seed_6", "ant/zero/seed_7"],
+    ]
+
+
+def test_a_group_ends_as_its_runs_do(tmp_path: Path) -> None:
+    runs = all_runs(tmp_path, ["ant"], ["env"], [0, 1, 6, 7])
+    failures, notes = run_grid(tmp_path, runs, together=True)
+    assert failures == {"ant/env/seed_1": "MemoryError: out of [memory]"}
+    names = [run.name for run in runs]
+    assert notes.events == [
+        *(("begins", name) for name in names[:2]),
+        ("finished", names[0]),
+        ("failed", names[1]),
+        *(("begins", name) for name in names[2:]),
+        *(("finished", name) for name in names[2:]),
+    ]
 
 
 def test_first_seeds_come_first(tmp_path: Path) -> None:

@@ -43,13 +43,16 @@ def test_chosen_robots_methods_seeds_and_settings() -> None:
     assert (config.steps, config.ppo.clip, config.method) == (640_000, 0.1, "zero")
     run = GridRun("ant", "zero", 7, Path("out"))
     assert plan.steps(run) == config.iterations * config.ppo.batch_size
-    command = command_line(plan.training, run, resumed=False)
+    command = command_line(plan.training, (run,), resumed=False)
     assert command[1:3] == ["-m", "lamour_jax.train"]
     joined = " ".join(command)
     for part in ("--env ant", "--method zero", "--seed 7", "--out out", "--steps 640000"):
         assert part in joined
     assert "--set ppo.clip=0.1" in joined
-    assert command_line(plan.training, run, resumed=True)[3:] == ["--resume", "out"]
+    assert command_line(plan.training, (run,), resumed=True)[3:] == ["--resume", "out"]
+    folders = [GridRun("ant", "zero", seed, Path(f"out/seed_{seed}")) for seed in (3, 4)]
+    together = " ".join(command_line(plan.training, tuple(folders), resumed=False))
+    assert "--seed 3 --seeds 2 --together --out out --engine" in together
 
 
 def test_quick_is_a_default_that_the_command_line_overrides() -> None:
