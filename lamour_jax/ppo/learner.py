@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from flax import struct
 
 from envs import RecoveryEnv
 from lamour_jax.objective import Objective
+from lamour_jax.placement import Placement
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
@@ -41,6 +43,7 @@ class Learner:
         iterations: int,
         original: Agent | None = None,
         initial: Agent | None = None,
+        placement: Placement | None = None,
     ):
         """Prepares the compiled iteration.
 
@@ -51,6 +54,7 @@ class Learner:
             iterations: how many iterations the schedules (learning rate, noise) span.
             original: the policy to consolidate, whose observation statistics stay frozen.
             initial: the agent to start from; `original` by default, a fresh one without either.
+            placement: the devices that the environments are spread over; a single one by default.
         """
         self.network = ActorCritic(
             env.observation_size,
@@ -65,6 +69,7 @@ class Learner:
         self._iterations = iterations
         self._original = original
         self._initial = original if initial is None else initial
+        self._placement = placement or Placement()
         self._optimizer = optax.inject_hyperparams(self._make_optimizer)(learning_rate=0.0)
         self.iterate = jax.jit(self._iterate, donate_argnums=0)
         # Of several seeds at once; every leaf of the state has them as its leading axis.
@@ -103,8 +108,13 @@ class Learner:
             learning_rate_scale=jnp.float32(1.0),
         )
         # The iteration takes its argument's memory over, so no two leaves may share a buffer. On
-        # a named device, as restored checkpoints are: either way the iteration compiles once.
-        return jax.device_put(jax.tree.map(jnp.copy, state), jax.local_devices()[0])
+        # named devices, as restored checkpoints are: either way the iteration compiles once.
+        return self._on_devices(self._placement.place, jax.tree.map(jnp.copy, state))
+
+    def _on_devices(self, put: Callable[..., Any], state: TrainState) -> TrainState:
+        """Spreads the environments and what belongs to each over the devices."""
+        acting = put(state.acting, lambda leaf: leaf.ndim > 0)
+        return put(state.replace(acting=None)).replace(acting=acting)
 
     def noise_bounds(self, progress: jax.Array) -> NoiseBounds:
         """Returns the bounds of the action noise at `progress`, 0 to 1, through training."""
@@ -145,6 +155,7 @@ class Learner:
             bounds,
             state.acting,
             config.unroll_length,
+            self._placement,
         )
         agent, batch = self._prepare(state.agent, rollout, acting.env_state.obs)
         decay = 1.0 - (1.0 - config.final_learning_rate) * progress
@@ -164,6 +175,7 @@ class Learner:
         def minibatch_step(carry: tuple[Any, optax.OptState], rows: jax.Array) -> tuple[Any, Any]:
             params, optimizer = carry
             minibatch = jax.tree.map(lambda x: x[rows], batch)
+            minibatch = self._placement.constrain(minibatch, lambda leaf: True)
             gradients, metrics = jax.grad(ppo_loss, has_aux=True)(
                 params, network, minibatch, bounds, config, weights
             )
@@ -196,7 +208,7 @@ class Learner:
             "reward/mean": rollout.reward.mean(),
             "recovery/healthy_fraction": rollout.healthy.mean(),
         }
-        return next_state, metrics
+        return self._on_devices(self._placement.constrain, next_state), metrics
 
     def _adapt(self, scale: jax.Array, kl: jax.Array) -> jax.Array:
         """Moves the policy's learning rate so that an iteration's mean KL stays near its target.
@@ -259,7 +271,10 @@ class Learner:
         agent = agent.replace(
             observation_statistics=observation_statistics, value_statistics=value_statistics
         )
-        return agent, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+        batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+        # Minibatches are drawn from all transitions, so that how many devices there are does not
+        # matter: each device gets them all, and takes its share of every minibatch.
+        return agent, self._placement.constrain(batch)
 
     def _record_variance(self, agent: Agent, normalized_obs: jax.Array) -> Agent:
         """Raises the largest variance that dropout caused to that of an iteration's states."""

@@ -9,6 +9,7 @@ from flax import struct
 from envs import RecoveryEnv, State
 from lamour_jax.controller import Controller
 from lamour_jax.objective import Objective
+from lamour_jax.placement import Placement
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 
 
@@ -105,6 +106,7 @@ def collect(
     bounds: NoiseBounds,
     acting: Acting,
     unroll_length: int,
+    placement: Placement,
 ) -> tuple[Acting, Rollout]:
     """Steps every environment `unroll_length` times; those that end restart from a fresh start.
 
@@ -113,6 +115,7 @@ def collect(
     so PPO's probability ratio stays exact. Where the method lets `original` act, its action is a
     sample with its own noise.
     """
+    step_envs, restart_envs = placement.map_envs(env.step), placement.map_envs(env.restart)
 
     def step(acting: Acting, key: jax.Array) -> tuple[Acting, Rollout]:
         state, totals = acting.env_state, acting.totals
@@ -126,7 +129,7 @@ def collect(
         original_acts = jax.vmap(objective.original_acts)(state)
         originals = Controller(network)(original, state, jax.random.fold_in(key, 2))
         action = jnp.where(original_acts[:, None], originals, action)
-        ended = jax.vmap(env.step)(state, action)
+        ended = step_envs(state, action)
         reward = jax.vmap(objective.reward)(ended, jnp.clip(action, -1.0, 1.0))
         rollout = Rollout(
             obs=state.obs,
@@ -143,7 +146,7 @@ def collect(
             healthy=ended.info["healthy"],
         )
         acting = Acting(
-            env_state=jax.vmap(env.restart)(ended),
+            env_state=restart_envs(ended),
             totals=totals.add(ended, env.recovered_share),
             noise=jnp.where(exploring[:, None], noise, 0.0),
         )

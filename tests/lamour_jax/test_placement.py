@@ -1,0 +1,70 @@
+"""Environments on 8 devices learn what they learn on one, up to the order of sums."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import jax
+import numpy as np
+
+import envs
+from lamour_jax.config import ObjectiveConfig
+from lamour_jax.methods import Ingredients, make_objective
+from lamour_jax.placement import Placement, local
+from lamour_jax.ppo.config import PPOConfig
+from lamour_jax.ppo.learner import Learner
+from lamour_jax.ppo.networks import ActorCritic
+from reward_codegen import compile_reward, library
+
+assert len(jax.devices()) == 8
+env = envs.load("hopper", start="ood", engine="mujoco")
+sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
+program = compile_reward(library.source(env.name), **sizes)
+config = PPOConfig(num_envs=16, unroll_length=16, minibatch_size=64, epochs=2)
+network = ActorCritic(env.observation_size, env.action_size, config.hidden_sizes)
+original = network.init(jax.random.key(1), config.std)
+objective = make_objective("lamour", Ingredients(program, ObjectiveConfig(), network, original))
+
+
+def train(placement):
+    learner = Learner(env, objective, config, 3, original=original, placement=placement)
+    state = learner.init(0)
+    rows = []
+    for _ in range(3):
+        state, metrics = learner.iterate(state)
+        rows.append(jax.device_get(metrics))
+    return state, rows
+
+
+alone, alone_rows = train(Placement())
+spread, spread_rows = train(Placement(jax.devices()))
+qpos = spread.acting.env_state.data.qpos
+assert [shard.data.shape[0] for shard in qpos.addressable_shards] == [2] * 8
+assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(spread.agent))
+for row, expected in zip(spread_rows, alone_rows):
+    for name, value in expected.items():
+        np.testing.assert_allclose(row[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+agents = zip(jax.tree.leaves(local(spread.agent)), jax.tree.leaves(alone.agent))
+for found, expected in agents:
+    assert len(found.sharding.device_set) == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+print("equal")
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices_learn_what_one_does() -> None:
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert ran.stdout.endswith("equal\n"), ran.stderr
