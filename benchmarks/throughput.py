@@ -39,6 +39,7 @@ from lamour_jax import policies
 from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
+from lamour_jax.placement import Placement
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
 from lamour_jax.presets import preset
@@ -243,6 +244,7 @@ def acting_and_training(workload: Workload) -> list[Subject]:
             bounds,
             state.acting,
             config.ppo.unroll_length,
+            Placement(),
         )
 
     acting_state = learner.init(0)
