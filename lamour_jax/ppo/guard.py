@@ -63,9 +63,7 @@ class BadStates(struct.PyTreeNode):
             step=jnp.zeros(ROWS, jnp.int32),
         )
 
-    def add(
-        self, bad: jax.Array, state: State, action: jax.Array, reward: jax.Array
-    ) -> BadStates:
+    def add(self, bad: jax.Array, state: State, action: jax.Array, reward: jax.Array) -> BadStates:
         """Counts a step's bad samples `(envs,)` bool, and records the first of them.
 
         Args:

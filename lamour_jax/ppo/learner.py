@@ -47,7 +47,7 @@ class Learner:
         iterations: int,
         original: Agent | None = None,
         initial: Agent | None = None,
-        guard: GuardConfig = GuardConfig(),
+        guard: GuardConfig | None = None,
     ):
         """Prepares the compiled iteration.
 
@@ -58,7 +58,7 @@ class Learner:
             iterations: how many iterations the schedules (learning rate, noise) span.
             original: the policy to consolidate, whose observation statistics stay frozen.
             initial: the agent to start from; `original` by default, a fresh one without either.
-            guard: which samples are bad.
+            guard: which samples are bad; its defaults if none is given.
         """
         self.network = ActorCritic(
             env.observation_size,
@@ -70,7 +70,7 @@ class Learner:
         self._env = env
         self._objective = objective
         self._config = config
-        self._guard = guard
+        self._guard = guard or GuardConfig()
         self._iterations = iterations
         self._original = original
         self._initial = original if initial is None else initial
@@ -179,8 +179,9 @@ class Learner:
             gradients, metrics = jax.grad(ppo_loss, has_aux=True)(
                 params, network, minibatch, bounds, config, weights
             )
-            # The square root of a sum of squares: not finite where one of them is not.
-            applied = jnp.isfinite(optax.global_norm(gradients))
+            # A sum of squares is not finite where one of them is not.
+            squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradients))
+            applied = jnp.isfinite(squares)
             updates, next_optimizer = self._optimizer.update(gradients, optimizer, params)
             scale = state.learning_rate_scale
             updates = updates.replace(
@@ -307,9 +308,7 @@ def _mean_where(applied: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.where(applied, values, 0.0).mean() * share
 
 
-def normalize_within_groups(
-    advantages: jax.Array, group: jax.Array, valid: jax.Array
-) -> jax.Array:
+def normalize_within_groups(advantages: jax.Array, group: jax.Array, valid: jax.Array) -> jax.Array:
     """Returns advantages with mean 0 and standard deviation 1 in either group, any shape.
 
     Mean and standard deviation are of those that are `valid`.
