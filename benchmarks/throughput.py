@@ -244,6 +244,7 @@ def acting_and_training(workload: Workload) -> list[Subject]:
             bounds,
             state.acting,
             config.ppo.unroll_length,
+            config.guard,
             Placement(),
         )
 
