@@ -49,7 +49,10 @@ class Rollout(struct.PyTreeNode):
 
 
 class EpisodeTotals(struct.PyTreeNode):
-    """Running sums of each environment's episode `(envs,)`, and sums over ended episodes `()`."""
+    """Running sums of each environment's episode, and sums over its ended episodes, all `(envs,)`.
+
+    Of each environment by itself: where they are spread over devices, a step needs no exchange.
+    """
 
     episode_return: jax.Array
     ended: jax.Array
@@ -60,12 +63,12 @@ class EpisodeTotals(struct.PyTreeNode):
 
     @classmethod
     def zero(cls, num_envs: int) -> EpisodeTotals:
-        zero = jnp.float32(0.0)
-        return cls(jnp.zeros(num_envs), zero, zero, zero, zero, zero)
+        return cls(*[jnp.zeros(num_envs)] * 6)
 
     def cleared(self) -> EpisodeTotals:
         """Returns the sums over ended episodes reset, those of running episodes kept."""
-        return EpisodeTotals.zero(1).replace(episode_return=self.episode_return)
+        zero = EpisodeTotals.zero(len(self.episode_return))
+        return zero.replace(episode_return=self.episode_return)
 
     def add(self, state: State, recovered_share: float, valid: jax.Array) -> EpisodeTotals:
         """Adds one step of every environment; `state` is the step's result before restarts.
@@ -78,21 +81,22 @@ class EpisodeTotals(struct.PyTreeNode):
         held = info["healthy_streak"] >= recovered_share * info["steps"]
         return EpisodeTotals(
             episode_return=episode_return * (1.0 - state.done),
-            ended=self.ended + done.sum(),
-            ended_return=self.ended_return + (done * episode_return).sum(),
-            ended_length=self.ended_length + (done * info["steps"]).sum(),
-            ended_healthy_streak=self.ended_healthy_streak + (done * info["healthy_streak"]).sum(),
-            ended_recovered=self.ended_recovered + (done * info["truncation"] * held).sum(),
+            ended=self.ended + done,
+            ended_return=self.ended_return + done * episode_return,
+            ended_length=self.ended_length + done * info["steps"],
+            ended_healthy_streak=self.ended_healthy_streak + done * info["healthy_streak"],
+            ended_recovered=self.ended_recovered + done * info["truncation"] * held,
         )
 
     def metrics(self) -> dict[str, jax.Array]:
         """Returns means over ended episodes, NaN where none ended."""
+        ended = self.ended.sum()
         return {
-            "episode/ended": self.ended,
-            "episode/return": self.ended_return / self.ended,
-            "episode/length": self.ended_length / self.ended,
-            "episode/healthy_streak": self.ended_healthy_streak / self.ended,
-            "episode/recovered": self.ended_recovered / self.ended,
+            "episode/ended": ended,
+            "episode/return": self.ended_return.sum() / ended,
+            "episode/length": self.ended_length.sum() / ended,
+            "episode/healthy_streak": self.ended_healthy_streak.sum() / ended,
+            "episode/recovered": self.ended_recovered.sum() / ended,
         }
 
 

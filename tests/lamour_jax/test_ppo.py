@@ -229,7 +229,7 @@ def test_metrics_are_means_over_ended_episodes() -> None:
     # The next iteration goes on with the episodes that run, and counts ended ones anew.
     cleared = totals.cleared()
     np.testing.assert_array_equal(cleared.episode_return, [2.0, 0.0, 0.0])
-    assert float(cleared.ended) == 0
+    assert float(cleared.ended.sum()) == 0
     assert jnp.isnan(cleared.metrics()["episode/return"])
 
 
