@@ -14,19 +14,19 @@ from flax import struct
 from envs import State
 from lamour_jax.ppo.config import GuardConfig
 
-# States that an iteration records; a fault that is there to be found shows in a few.
+# States that are shown of an iteration; a fault that is there to be found shows in a few.
 ROWS = 8
 
 
 class BadStates(struct.PyTreeNode):
-    """The last good states before an iteration's bad samples, in the order in which they occurred.
+    """Environments in which samples of an iteration were bad, each with its last good state.
 
-    At most one of a step and `ROWS` in all are recorded; leading axis `ROWS`, zeros where not used.
+    At most `ROWS` of them are shown; leading axis their number, zeros where not used.
 
     Attributes:
-        count: bad samples, recorded or not, `()` int32.
+        count: bad samples in all, `()` int32.
         recorded: rows in use, `()` int32.
-        qpos, qvel: of the simulation, where the environment has them, else empty.
+        qpos, qvel: before the first bad sample, where the environment has them, else empty.
         obs: what the policy saw.
         action: what was applied next, clipped to -1..1.
         reward: what came of it.
@@ -44,27 +44,38 @@ class BadStates(struct.PyTreeNode):
     env: jax.Array
     step: jax.Array
 
+
+class BadSamples(struct.PyTreeNode):
+    """Of each environment how many samples were bad, and what came before the first.
+
+    Leading axis environments. Of each by itself: where they are spread over devices, a step needs
+    no exchange. Attributes as those of `BadStates`, `count` `(envs,)`.
+    """
+
+    count: jax.Array
+    qpos: jax.Array
+    qvel: jax.Array
+    obs: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    step: jax.Array
+
     @classmethod
-    def none(cls, state: State, action_size: int) -> BadStates:
+    def none(cls, state: State, action_size: int) -> BadSamples:
         """Returns an empty record for a batch of environments like `state`."""
-
-        def rows(like: jax.Array) -> jax.Array:
-            return jnp.zeros((ROWS, *like.shape[1:]), like.dtype)
-
+        envs = len(state.obs)
         return cls(
-            count=jnp.int32(0),
-            recorded=jnp.int32(0),
-            qpos=rows(_physics(state, "qpos")),
-            qvel=rows(_physics(state, "qvel")),
-            obs=rows(state.obs),
-            action=jnp.zeros((ROWS, action_size)),
-            reward=jnp.zeros(ROWS),
-            env=jnp.zeros(ROWS, jnp.int32),
-            step=jnp.zeros(ROWS, jnp.int32),
+            count=jnp.zeros(envs, jnp.int32),
+            qpos=jnp.zeros_like(_physics(state, "qpos")),
+            qvel=jnp.zeros_like(_physics(state, "qvel")),
+            obs=jnp.zeros_like(state.obs),
+            action=jnp.zeros((envs, action_size)),
+            reward=jnp.zeros(envs),
+            step=jnp.zeros(envs, jnp.int32),
         )
 
-    def add(self, bad: jax.Array, state: State, action: jax.Array, reward: jax.Array) -> BadStates:
-        """Counts a step's bad samples `(envs,)` bool, and records the first of them.
+    def add(self, bad: jax.Array, state: State, action: jax.Array, reward: jax.Array) -> BadSamples:
+        """Counts a step's bad samples `(envs,)` bool, and records each environment's first.
 
         Args:
             bad: which samples are bad.
@@ -72,23 +83,35 @@ class BadStates(struct.PyTreeNode):
             action: the actions that were applied.
             reward: the rewards that came of it.
         """
-        env = jnp.argmax(bad)
-        row = jnp.minimum(self.recorded, ROWS - 1)
-        recording = bad.any() & (self.recorded < ROWS)
+        first = bad & (self.count == 0)
 
-        def record(rows: jax.Array, value: jax.Array) -> jax.Array:
-            return rows.at[row].set(jnp.where(recording, value, rows[row]))
+        def record(before: jax.Array, value: jax.Array) -> jax.Array:
+            return jnp.where(first.reshape(-1, *[1] * (value.ndim - 1)), value, before)
 
+        return BadSamples(
+            count=self.count + bad,
+            qpos=record(self.qpos, _physics(state, "qpos")),
+            qvel=record(self.qvel, _physics(state, "qvel")),
+            obs=record(self.obs, state.obs),
+            action=record(self.action, action),
+            reward=record(self.reward, reward),
+            step=record(self.step, state.info["steps"]),
+        )
+
+    def states(self) -> BadStates:
+        """Returns the first environments in which any were bad."""
+        env = jnp.argsort(self.count == 0, stable=True)[:ROWS].astype(jnp.int32)
+        used = self.count[env] > 0
         return BadStates(
-            count=self.count + bad.sum(),
-            recorded=self.recorded + recording,
-            qpos=record(self.qpos, _physics(state, "qpos")[env]),
-            qvel=record(self.qvel, _physics(state, "qvel")[env]),
-            obs=record(self.obs, state.obs[env]),
-            action=record(self.action, action[env]),
-            reward=record(self.reward, reward[env]),
-            env=record(self.env, env.astype(jnp.int32)),
-            step=record(self.step, state.info["steps"][env]),
+            count=self.count.sum(),
+            recorded=used.sum(),
+            qpos=self.qpos[env],
+            qvel=self.qvel[env],
+            obs=self.obs[env],
+            action=self.action[env],
+            reward=self.reward[env],
+            env=jnp.where(used, env, 0),
+            step=self.step[env],
         )
 
 

@@ -16,7 +16,7 @@ from envs import RecoveryEnv
 from lamour_jax.objective import Objective
 from lamour_jax.placement import Placement
 from lamour_jax.ppo.config import GuardConfig, PPOConfig
-from lamour_jax.ppo.guard import BadStates, Skipped
+from lamour_jax.ppo.guard import BadSamples, BadStates, Skipped
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 from lamour_jax.ppo.rollout import Acting, EpisodeTotals, Rollout, collect
@@ -116,7 +116,7 @@ class Learner:
             iteration=jnp.int32(0),
             learning_rate_scale=jnp.float32(1.0),
             skipped=Skipped.none(),
-            bad_states=BadStates.none(env_state, self._env.action_size),
+            bad_states=BadSamples.none(env_state, self._env.action_size).states(),
         )
         # The iteration takes its argument's memory over, so no two leaves may share a buffer. On
         # named devices, as restored checkpoints are: either way the iteration compiles once.

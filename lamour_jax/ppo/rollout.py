@@ -11,7 +11,7 @@ from lamour_jax.controller import Controller
 from lamour_jax.objective import Objective
 from lamour_jax.placement import Placement
 from lamour_jax.ppo.config import GuardConfig
-from lamour_jax.ppo.guard import BadStates, discard, is_bad
+from lamour_jax.ppo.guard import BadSamples, BadStates, discard, is_bad
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 
 
@@ -133,9 +133,9 @@ def collect(
     step_envs, restart_envs = placement.map_envs(env.step), placement.map_envs(env.restart)
 
     def step(
-        carry: tuple[Acting, BadStates], key: jax.Array
-    ) -> tuple[tuple[Acting, BadStates], Rollout]:
-        acting, bad_states = carry
+        carry: tuple[Acting, BadSamples], key: jax.Array
+    ) -> tuple[tuple[Acting, BadSamples], Rollout]:
+        acting, bad_samples = carry
         state, totals = acting.env_state, acting.totals
         exploring = jax.vmap(objective.exploring)(state)
         std, offset = network.noise(agent.params, exploring, acting.noise, bounds)
@@ -151,7 +151,7 @@ def collect(
         applied = jnp.clip(action, -1.0, 1.0)
         reward = jax.vmap(objective.reward)(ended, applied)
         bad = is_bad(ended, reward, guard)
-        bad_states = bad_states.add(bad, state, applied, reward)
+        bad_samples = bad_samples.add(bad, state, applied, reward)
         ended, reward = discard(ended, reward, bad)
         rollout = Rollout(
             obs=state.obs,
@@ -173,10 +173,10 @@ def collect(
             totals=totals.add(ended, env.recovered_share, ~bad),
             noise=jnp.where(exploring[:, None], noise, 0.0),
         )
-        return (acting, bad_states), rollout
+        return (acting, bad_samples), rollout
 
-    nothing = BadStates.none(acting.env_state, env.action_size)
-    (acting, bad_states), rollout = jax.lax.scan(
+    nothing = BadSamples.none(acting.env_state, env.action_size)
+    (acting, bad_samples), rollout = jax.lax.scan(
         step, (acting, nothing), jax.random.split(key, unroll_length)
     )
-    return acting, rollout, bad_states
+    return acting, rollout, bad_samples.states()
