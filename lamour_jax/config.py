@@ -91,6 +91,7 @@ class RunConfig:
         steps: environment steps of training.
         seed: of everything random.
         policy: path of the original policy; the shipped one if empty.
+        log: where metrics go beside `metrics.jsonl`: `tensorboard`, `wandb`, both or nothing.
     """
 
     env: str = "half_cheetah"
@@ -106,6 +107,7 @@ class RunConfig:
     steps: int = 1_600_000
     seed: int = 0
     policy: str = ""
+    log: tuple[str, ...] = ("tensorboard",)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -220,7 +222,8 @@ def _parse(text: str, expected: Any, path: str) -> Any:
         if origin is tuple and isinstance(value, list):
             kind, *rest = typing.get_args(expected)
             length_fits = rest == [...] or len(value) == 1 + len(rest)
-            if length_fits and all(isinstance(entry, (int, float)) for entry in value):
+            admitted = str if kind is str else (int, float)
+            if length_fits and all(isinstance(entry, admitted) for entry in value):
                 return tuple(kind(entry) for entry in value)
         elif origin is dict and isinstance(value, dict):
             return {str(key): float(entry) for key, entry in value.items()}

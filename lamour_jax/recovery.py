@@ -16,7 +16,8 @@ from lamour_jax.evaluation import Evaluator, record_episode
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.reward import Reward, load_reward
+from lamour_jax.progress import loss_facts
+from lamour_jax.reward import Reward, load_reward, model_metrics
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import system_facts
 from lamour_jax.training import History, SeedRun, train
@@ -120,7 +121,7 @@ def run_recoveries(
             return {f"eval/{name}": value for name, value in summary.items()}
 
         runs = [
-            SeedRun(seeded, folder, partial(evaluate, seed))
+            SeedRun(seeded, folder, partial(evaluate, seed), model_metrics(folder.path))
             for seeded, folder, seed in zip(configs, folders, seeds, strict=True)
         ]
         trained = train(learner, runs, console, _facts)
@@ -164,7 +165,8 @@ def run_recoveries(
             folder.write_json("result.json", result)
     for folder, result in zip(folders, results, strict=True):
         report.print_result(console, result, before_ood)
-        console.say(f"Everything is in {folder.path}")
+        console.conclude(f"Everything is in {folder.path}")
+        console.result(result, folder.path)
     return results
 
 
@@ -174,7 +176,7 @@ def _facts(latest: dict[str, float]) -> dict[str, str]:
         facts["return"] = f"{latest['episode/return']:,.0f}"
     if "eval/recovery_rate" in latest:
         facts["recovery rate"] = f"{latest['eval/recovery_rate']:.2f}"
-    return facts
+    return facts | loss_facts(latest)
 
 
 def _result(

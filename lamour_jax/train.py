@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +14,16 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
+from lamour_jax import loggers
 from lamour_jax.config import RewardConfig, RunConfig, Stage, override, read_config, validate
-from lamour_jax.console import Console
+from lamour_jax.console import Console, make_console
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.original import run_original
 from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recoveries, run_recovery
 from lamour_jax.run_folder import RunFolder
+from lamour_jax.system import require_accelerator, run_facts
 from reward_codegen.gemini import DEFAULT_MODEL
 
 
@@ -63,6 +67,19 @@ class Arguments:
     """Folder of an interrupted run to go on with; it brings all its settings."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Any setting of config.yaml: --set ppo.learning_rate=1e-4 (repeat for more)."""
+    log: str | None = None
+    """Where metrics go beside metrics.jsonl: tensorboard (default), wandb, both with a comma
+    between, or none."""
+    quiet: bool = False
+    """Print errors and the final lines only."""
+    json: bool = False
+    """Print one JSON object a line, for other programs: start, stages, progress, result."""
+    require_accelerator: bool = False
+    """End with an error instead of computing on the CPU."""
+
+
+# What is said of a single start of the program; all else is a run's own, which --resume brings.
+_OF_THE_SESSION = ("resume", "quiet", "json", "require_accelerator")
 
 
 def resolve(arguments: Arguments) -> RunConfig:
@@ -94,6 +111,9 @@ def resolve(arguments: Arguments) -> RunConfig:
         config = dataclasses.replace(config, steps=arguments.steps)
     if arguments.num_envs is not None:
         config = override(config, f"ppo.num_envs={arguments.num_envs}")
+    if arguments.log is not None:
+        names = [] if arguments.log == "none" else arguments.log.split(",")
+        config = dataclasses.replace(config, log=tuple(names))
     for assignment in arguments.set:
         config = override(config, assignment)
     _check_name("--env", config.env, envs.names())
@@ -111,12 +131,24 @@ def resolve(arguments: Arguments) -> RunConfig:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.train", args=argv)
-    console = Console()
+    console = make_console(arguments.quiet, arguments.json)
+    # Whatever else prints must not come between the lines that another program reads.
+    others = contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext()
+    with others:
+        return _main(arguments, console)
+
+
+def _main(arguments: Arguments, console: Console) -> int:
     try:
+        if arguments.quiet and arguments.json:
+            raise UserError("choose one of --quiet and --json")
+        if arguments.require_accelerator:
+            require_accelerator()
         if arguments.resume is not None:
             _resume(arguments, console)
             return 0
         config = resolve(arguments)
+        loggers.require(config.log)
         out = arguments.out or RunFolder.default_path(config.env)
         configs = [
             dataclasses.replace(config, seed=config.seed + index)
@@ -127,7 +159,9 @@ def main(argv: list[str] | None = None) -> int:
         configs[1:] = later
         paths = [out / f"seed_{seeded.seed}" for seeded in configs] if later else [out]
         if arguments.together:
-            run_recoveries(configs, [RunFolder(path) for path in paths], console)
+            folders = [RunFolder(path) for path in paths]
+            _announce(configs[0], folders, console)
+            run_recoveries(configs, folders, console)
             return 0
         for seeded, path in zip(configs, paths, strict=True):
             _run(seeded, RunFolder(path), console)
@@ -138,18 +172,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(config: RunConfig, folder: RunFolder, console: Console) -> None:
+    _announce(config, [folder], console)
     run = run_recovery if config.stage == "recovery" else run_original
     run(config, folder, console)
 
 
 def _resume(arguments: Arguments, console: Console) -> None:
-    if arguments != Arguments(resume=arguments.resume):
+    of_the_session = {name: getattr(arguments, name) for name in _OF_THE_SESSION}
+    if arguments != Arguments(**of_the_session):
         raise UserError("--resume brings all its settings; leave the other options out")
     assert arguments.resume is not None
     folder = RunFolder.reopen(arguments.resume)
     config = read_config(folder.path)
     validate(config)
+    loggers.require(config.log)
     _run(config, folder, console)
+
+
+def _announce(config: RunConfig, folders: Sequence[RunFolder], console: Console) -> None:
+    run = {
+        "env": config.env,
+        "stage": config.stage,
+        "seed": config.seed,
+        "folder": ", ".join(str(folder.path) for folder in folders),
+    }
+    console.announce(run | run_facts(config.engine))
 
 
 def _check_name(option: str, name: str, known: object) -> None:

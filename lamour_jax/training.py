@@ -16,6 +16,7 @@ from lamour_jax.checkpoints import Checkpoints
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
+from lamour_jax.loggers import Loggers
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import RunFolder
@@ -46,11 +47,13 @@ class SeedRun:
         config: its settings.
         folder: receives `metrics.jsonl` and the checkpoints.
         evaluate: measures an agent; called `config.evaluation.during_training` times.
+        once: what was measured before training began, for the first row.
     """
 
     config: RunConfig
     folder: RunFolder
     evaluate: Evaluate
+    once: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -89,6 +92,10 @@ def train(
         states, histories = map(list, zip(*map(partial(_begin, learner), runs, kept), strict=True))
         done = len(histories[0].rows)
         assert all(len(history.rows) == done for history in histories)
+        loggers = [
+            closing_all.enter_context(Loggers(run.config, run.folder.path, history.rows))
+            for run, history in zip(runs, histories, strict=True)
+        ]
         state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states) if together else states[0]
         iterate = learner.iterate_together if together else learner.iterate
         latest: dict[str, float] = {}
@@ -114,6 +121,7 @@ def train(
                     history.steps_per_second = trained * batch_size / after_first
                 row = {k: float(v[index] if together else v) for k, v in measured.items()}
                 row |= {"env_steps": steps, "wall_seconds": history.wall_seconds}
+                row |= run.once if iteration == 1 else {}
                 if not math.isfinite(row["training/value_loss"] + row["training/policy_loss"]):
                     raise UserError(
                         f"training diverged after {steps:,} steps: its loss is no longer finite; "
@@ -125,12 +133,14 @@ def train(
                     row |= run.evaluate(own.agent)
                 history.rows.append(row)
                 run.folder.append_metrics(row)
+                loggers[index].log(row)
                 if iteration in due:
                     # After its row: a checkpoint without metrics could not be gone on from.
                     kept[index].save(steps, own)
                 rows.append(row)
             latest |= _means(rows)
-            progress.update(steps, len(runs) * histories[0].steps_per_second, facts(latest))
+            speed = len(runs) * histories[0].steps_per_second
+            progress.update(steps, speed, facts(latest), latest)
     finals = [_own(state, index) for index in range(len(runs))] if together else [state]
     return list(zip(finals, histories, strict=True))
 
