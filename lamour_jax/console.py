@@ -24,7 +24,6 @@ from lamour_jax.progress import (
     LineProgress,
     Pace,
     TrainingProgress,
-    duration,
 )
 from lamour_jax.run_folder import json_line
 
@@ -65,7 +64,7 @@ class Console:
         with self._watching() as status:
             yield
         compiling = status.compilation.seconds
-        of_it = f", {duration(compiling)} of it compiling" if compiling > _LONG else ""
+        of_it = f", {compiling:.1f} s of it compiling" if compiling > _LONG else ""
         self._rich.print(f"  [green]✓[/green] {time.monotonic() - begin:.1f} s{of_it}")
 
     @contextmanager

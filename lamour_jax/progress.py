@@ -97,9 +97,9 @@ class BarProgress(TrainingProgress):
 
 
 class LineProgress(TrainingProgress):
-    """Where lines are kept: one at the first measurement, then one every few percent."""
+    """Where lines are kept: one at the first measurement, then one every 5 %."""
 
-    SHARE = 0.05
+    LINES = 20
     # Of a run of days also one this often [s].
     INTERVAL = 600.0
 
@@ -107,7 +107,7 @@ class LineProgress(TrainingProgress):
         self._say = say
         self._pace = pace
         self._compilation = compilation
-        self._next = 0.0
+        self._written = -1
         self._last = time.monotonic()
 
     def update(
@@ -119,13 +119,12 @@ class LineProgress(TrainingProgress):
     ) -> None:
         left = self._pace.seconds_left(steps, steps_per_second)
         total, now = self._pace.total, time.monotonic()
-        if not self._next:
+        if self._written < 0:
             self._say(f"  compiled in {duration(self._compilation.seconds)}")
-        if steps < min(self._next * total, total) and now - self._last < self.INTERVAL:
+        reached = self.LINES * steps // total
+        if reached == self._written and now - self._last < self.INTERVAL:
             return
-        self._last = now
-        # The next multiple of the share.
-        self._next = (steps // (self.SHARE * total) + 1) * self.SHARE
+        self._written, self._last = reached, now
         speed = _speed(steps, steps_per_second, left)
         self._say(f"  {100 * steps / total:3.0f} %  {speed}  {show(facts)}")
 

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ RESULT_KEYS = {
 ALWAYS = {
     "config.yaml",
     "metrics.jsonl",
+    "tensorboard",
     "checkpoints",
     "policy.npz",
     "result.json",
@@ -173,6 +175,19 @@ def test_metrics(recovery: Run) -> None:
         assert all(np.isfinite(row[name]) for row in rows), name
 
 
+def test_metrics_are_those_of_the_documentation(recovery: Run, original: Run) -> None:
+    written: set[str] = set()
+    for finished in (recovery, original):
+        for line in finished.folder.joinpath("metrics.jsonl").read_text().splitlines():
+            written |= set(strict(line))
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_/]+)` \|", page, re.MULTILINE))
+    # Of another robot, and of a run that asks a language model (see test_reward.py).
+    elsewhere = {name for name in documented if name.startswith("llm/")} | {"eval/success_rate"}
+    assert len(elsewhere) == 7
+    assert written == documented - elsewhere
+
+
 def test_reward_is_the_one_of_the_result(recovery: Run) -> None:
     source = recovery.folder.joinpath("reward.py").read_bytes()
     result = recovery.result()
@@ -216,6 +231,9 @@ def test_stages_are_announced_in_order(recovery: Run) -> None:
     assert -1 not in places
     assert places == sorted(places)
     assert f"{BATCH * ITERATIONS:,} steps" in recovery.console
+    assert "; engine mujoco; float32" in recovery.console
+    assert "compiled in " in recovery.console
+    assert "value loss " in recovery.console
     assert f"Everything is in {recovery.folder}" in recovery.console
 
 
