@@ -243,6 +243,7 @@ def acting_and_training(workload: Workload) -> list[Subject]:
             bounds,
             state.acting,
             config.ppo.unroll_length,
+            config.guard,
         )
 
     acting_state = learner.init(0)

@@ -1,68 +1,269 @@
-"""Checkpoints of a whole training state, by orbax."""
+"""Checkpoints of a whole training state, by orbax: in the background, whole or not at all.
+
+Beside the state each holds what it belongs to: settings, reward code, the policy that training
+began from. Nothing in it is code that anyone runs.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from lamour_jax.config import RunConfig, differences
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.learner import TrainState
 
+# Of a checkpoint's content. 1 was the state alone.
+FORMAT_VERSION = 2
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a training must have in common with its checkpoints to go on from them.
+
+    Attributes:
+        config: its settings.
+        reward: its reward code, empty without any.
+        policy: the digest of the policy that it began from, empty without one.
+    """
+
+    config: RunConfig
+    reward: str = ""
+    policy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "config": self.config.to_plain(),
+            "reward": self.reward,
+            "reward_sha256": hashlib.sha256(self.reward.encode()).hexdigest(),
+            "policy": self.policy,
+        }
+
+
+class Damaged(Exception):
+    """A checkpoint is not what was written."""
+
 
 class Checkpoints:
-    """The checkpoints of one run; the last two are kept."""
+    """The checkpoints of one run: the latest few, and that of its best evaluation."""
 
-    def __init__(self, folder: Path):
-        """Opens `folder`, creating it if need be."""
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=2, create=True, cleanup_tmp_directories=True
-        )
-        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
-
-    def save(self, env_steps: int, state: TrainState) -> None:
-        """Writes `state` in the background; `env_steps` names the checkpoint."""
-        self._manager.save(env_steps, args=ocp.args.StandardSave(_stored(state)))
-
-    def restore_latest(
-        self, template: TrainState, measured: set[int]
-    ) -> tuple[int, TrainState] | None:
-        """Returns the environment steps and the state of the newest good checkpoint, if any.
-
-        Newer ones, which are not good, are deleted: training will come by there again.
+    def __init__(self, folder: Path, identity: Identity, say: Say):
+        """Opens `folder`, creating it if need be; nothing in it is changed.
 
         Args:
-            template: has the shape of the state.
-            measured: environment steps whose metrics are there; only these can be gone on from.
+            folder: of the checkpoints.
+            identity: what they are of.
+            say: is told in a line each what was left out.
+        """
+        # It reports what it raises as well, with a traceback.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        self.folder = folder
+        self._identity = identity
+        self._say = say
+        self._preserve = _LatestAndBest(identity.config.checkpoints.keep)
+        options = ocp.CheckpointManagerOptions(create=True, preservation_policy=self._preserve)
+        with self._told():
+            self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    @property
+    def steps(self) -> set[int]:
+        """The environment steps after which there is a checkpoint."""
+        return set(self._manager.all_steps())
+
+    def save(self, env_steps: int, state: TrainState, best: int | None = None) -> None:
+        """Writes `state` in the background.
+
+        Args:
+            env_steps: name the checkpoint.
+            state: may be overwritten as soon as this returns.
+            best: environment steps of the best evaluation until now, whose checkpoint is kept.
 
         Raises:
-            UserError: there are checkpoints, and none is good.
+            UserError: this one, or the one before, cannot be written.
         """
-        args = ocp.args.StandardRestore(_stored(template))
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for index, step in enumerate(steps):
-            if step not in measured:
-                continue
-            try:
-                state = _unstored(self._manager.restore(step, args=args), template)
-            except Exception:  # orbax raises whatever its storage and its formats do
-                continue
-            for newer in steps[:index]:
-                self._manager.delete(newer)
-            return step, state
-        if steps:
-            raise UserError(
-                f"none of the checkpoints in {self._manager.directory} can be gone on from; "
-                "give --out a new folder"
+        self._preserve.best = best
+        stored = _stored(state)
+        about = {**self._identity.to_json(), "env_steps": env_steps, "sha256": digest(stored)}
+        with self._told():
+            self._manager.save(
+                env_steps,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(stored), about=ocp.args.JsonSave(about)
+                ),
             )
-        return None
+
+    def restore(self, env_steps: int, template: TrainState) -> TrainState:
+        """Returns the state that was saved after `env_steps`; `template` has its shape.
+
+        Raises:
+            Damaged: it is not what was written.
+            UserError: it is of another run.
+        """
+        try:
+            about = self._manager.restore(
+                env_steps, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+            )["about"]
+        except Exception as error:  # orbax raises whatever its storage and its formats do
+            raise Damaged(_reason(error)) from None
+        self._check_same(about)
+        stored = _stored(template)
+        try:
+            restored = self._manager.restore(
+                env_steps, args=ocp.args.Composite(state=ocp.args.StandardRestore(stored))
+            )["state"]
+        except Exception as error:
+            raise Damaged(_reason(error)) from None
+        if digest(restored) != about.get("sha256"):
+            raise Damaged("its content is not what was written")
+        return _unstored(restored, template)
+
+    def _check_same(self, about: dict[str, Any]) -> None:
+        mine, found = self._identity.to_json(), []
+        version = about.get("format_version")
+        if version != FORMAT_VERSION:
+            found = [f"their format version is {version}; this release reads {FORMAT_VERSION}"]
+        elif changed := differences(about["config"], mine["config"]):
+            found = [*changed[:3], *(["..."] if changed[3:] else [])]
+        elif about["reward_sha256"] != mine["reward_sha256"]:
+            found = [
+                f"reward.py was changed (sha256 {about['reward_sha256'][:12]} there, "
+                f"{mine['reward_sha256'][:12]} here)"
+            ]
+        elif about["policy"] != mine["policy"]:
+            found = ["they began from another original policy (--policy)"]
+        if found:
+            raise UserError(
+                f"the checkpoints in {self.folder} are of another training: {'; '.join(found)}. "
+                "Put it back, or give --out a new folder (nothing was changed)"
+            )
+
+    def forget_after(self, env_steps: int) -> None:
+        """Deletes what is newer than `env_steps`: training will come by there again."""
+        with self._told():
+            for newer in self.steps:
+                if newer > env_steps:
+                    self._manager.delete(newer)
+            for half_written in self._half_written():
+                shutil.rmtree(half_written, ignore_errors=True)
+                self._say("a checkpoint was being written when the run was interrupted: left out")
+
+    def _half_written(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if ".orbax-checkpoint-tmp" in path.name]
+
+    def wait(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+            UserError: something cannot be.
+        """
+        with self._told():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
 
     def close(self) -> None:
-        """Waits until everything is written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Lets go of the folder; what is being written is finished, or else said before."""
+        try:
+            self._manager.close()
+        except Exception as error:
+            self._say(f"the last checkpoint in {self.folder} was not written: {_reason(error)}")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # orbax raises whatever its storage does
+            raise UserError(
+                f"checkpoints cannot be written to {self.folder}: {_reason(error)}; those before "
+                "are as they were"
+            ) from None
+
+
+def restore_newest(
+    kept: Sequence[Checkpoints], templates: Sequence[TrainState], measured: set[int], say: Say
+) -> tuple[int, list[TrainState]] | None:
+    """Returns environment steps and states of the newest checkpoints that are good in all runs.
+
+    Newer ones are deleted.
+
+    Args:
+        kept: the checkpoints of each run.
+        templates: have the shape of their states.
+        measured: environment steps whose metrics are there; only these can be gone on from.
+        say: is told which were passed over, and why.
+
+    Returns:
+        None if a run has none yet.
+
+    Raises:
+        UserError: there are checkpoints, and none is good; or they are of another run.
+    """
+    there = [checkpoints.steps for checkpoints in kept]
+    for steps in sorted(set.intersection(*there) & measured, reverse=True):
+        try:
+            states = [
+                checkpoints.restore(steps, template)
+                for checkpoints, template in zip(kept, templates, strict=True)
+            ]
+        except Damaged as error:
+            say(f"the checkpoint after {steps:,} steps is damaged ({error}): passed over")
+            continue
+        for checkpoints in kept:
+            checkpoints.forget_after(steps)
+        return steps, states
+    # Of several runs one may have been interrupted before its first, but not the others by far.
+    if max(map(len, there)) > (0 if all(there) else 1):
+        folders = ", ".join(str(checkpoints.folder) for checkpoints in kept)
+        raise UserError(
+            f"none of the checkpoints in {folders} can be gone on from; give --out a new folder"
+        )
+    for checkpoints in kept:
+        checkpoints.forget_after(0)
+    return None
+
+
+def digest(tree: Any) -> str:
+    """Returns the SHA-256 of a pytree's shapes and numbers."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        array = np.asarray(leaf)
+        found.update(f"{array.dtype}{array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+class _LatestAndBest:
+    """Decides which checkpoints orbax keeps (a `PreservationPolicy`)."""
+
+    def __init__(self, latest: int):
+        self._latest = latest
+        self.best: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        latest = {checkpoint.step for checkpoint in checkpoints[-self._latest :]}
+        return [checkpoint.step in latest | {self.best} for checkpoint in checkpoints]
+
+
+def _reason(error: Exception) -> str:
+    """Returns what went wrong in one line: the storage wraps the system's words in its own."""
+    text = str(error)
+    for known in ("No space left on device", "Read-only file system", "Permission denied"):
+        if known in text:
+            return known
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= 160 else f"{lines[0][:157]}..."
 
 
 def _is_key(leaf: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,14 +12,17 @@ from typing import Any, Literal
 import yaml
 
 from lamour_jax.errors import UserError
-from lamour_jax.ppo.config import PPOConfig
+from lamour_jax.ppo.config import GuardConfig, PPOConfig
 from lamour_jax.ppo.networks import ACTIVATIONS
 from reward_codegen.gemini import DEFAULT_MODEL
 
 Stage = Literal["recovery", "original"]
 
 # Of `config.yaml` and, with it, of the run folder.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+# Settings that may be changed in an interrupted run's `config.yaml`: training is the same.
+_OF_NO_EFFECT = ("checkpoints.", "guard.max_skips", "guard.bad_state_files", "log")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,22 @@ class EvaluationConfig:
     episodes: int = 256
     during_training: int = 10
     episodes_during_training: int = 64
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When the whole training state is saved: at every evaluation, and more often if asked.
+
+    Attributes:
+        every_steps: environment steps from one to the next; 0: only at evaluations.
+        every_minutes: minutes from one to the next, likewise.
+        keep: how many of the latest are kept, at least two, so that a damaged one costs little; the
+            best one is kept besides.
+    """
+
+    every_steps: int = 0
+    every_minutes: float = 10.0
+    keep: int = 2
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,8 @@ class RunConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
     @property
     def iterations(self) -> int:
@@ -119,8 +141,13 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """Returns the settings as YAML, with the version of the format."""
-        plain = {"format_version": FORMAT_VERSION, **_plain(dataclasses.asdict(self))}
+        plain = {"format_version": FORMAT_VERSION, **self.to_plain()}
         return yaml.safe_dump(plain, sort_keys=False)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the settings as nested dictionaries, lists and scalars."""
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
 
     @classmethod
     def from_yaml(cls, text: str) -> RunConfig:
@@ -172,6 +199,41 @@ def read_config(run: Path) -> RunConfig:
         raise UserError(f"no run in {run}: it has no config.yaml") from None
     except (UserError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"the run in {run} cannot be read: config.yaml: {error}") from None
+
+
+def as_begun(asked: RunConfig, there: RunConfig) -> RunConfig:
+    """Returns the settings `asked` for with what a run that has begun has found out for itself.
+
+    The engine that `auto` stands for, and the shape of the networks, which is the given policy's.
+    """
+    ppo = asked.ppo
+    if asked.stage == "recovery" or asked.policy:
+        ppo = dataclasses.replace(
+            ppo,
+            hidden_sizes=there.ppo.hidden_sizes,
+            activation=there.ppo.activation,
+            dropout=there.ppo.dropout,
+        )
+    engine = there.engine if asked.engine == "auto" else asked.engine
+    return dataclasses.replace(asked, engine=engine, ppo=ppo)
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Returns in words which settings that decide a training differ, both as from `to_plain`."""
+    one, other = (dict(_dotted(plain, "")) for plain in (there, here))
+    return [
+        f"{name} is {one.get(name, 'not set')} there and {other.get(name, 'not set')} here"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name) and not name.startswith(_OF_NO_EFFECT)
+    ]
+
+
+def _dotted(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in plain.items():
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _plain(value: Any) -> Any:
@@ -254,10 +316,25 @@ def validate(config: RunConfig) -> None:
         "--candidates": config.reward_options.candidates,
         "evaluation.episodes": config.evaluation.episodes,
         "evaluation.episodes_during_training": config.evaluation.episodes_during_training,
+        "guard.max_skips_in_a_row": config.guard.max_skips_in_a_row,
+        "guard.max_skips": config.guard.max_skips,
     }
     for name, value in positive.items():
         if value <= 0:
             raise UserError(f"{name} must be at least 1, not {value}")
+    not_negative = {
+        "checkpoints.every_steps": config.checkpoints.every_steps,
+        "checkpoints.every_minutes": config.checkpoints.every_minutes,
+        "guard.bad_state_files": config.guard.bad_state_files,
+    }
+    for name, amount in not_negative.items():
+        if not amount >= 0:
+            raise UserError(f"{name} must be at least 0, not {amount}")
+    if config.checkpoints.keep < 2:
+        raise UserError(f"checkpoints.keep must be at least 2, not {config.checkpoints.keep}")
+    for name in ("max_state", "max_reward"):
+        if not getattr(config.guard, name) > 0:
+            raise UserError(f"guard.{name} must be above 0, not {getattr(config.guard, name)}")
     if config.reward_options.repairs < 0:
         raise UserError(
             f"reward_options.repairs must be at least 0, not {config.reward_options.repairs}"

@@ -8,7 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 
 import envs
+from envs.physics import resolve as resolve_engine
 from lamour_jax import policies, report
+from lamour_jax.checkpoints import Identity, digest
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
@@ -36,6 +38,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         The content of `result.json`.
     """
     initial = None
+    config = dataclasses.replace(config, engine=resolve_engine(config.engine))
     if config.policy:
         header, initial = policies.load_original(config.env, config.policy)
         header = dataclasses.replace(header, dropout=config.ppo.dropout)
@@ -54,7 +57,9 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     objective = original_task()
     seed = config.seed + EVALUATION_SEED
     with console.stage(f"Original task ({config.env}, {config.steps:,} steps)"):
-        learner = Learner(env, objective, config.ppo, config.iterations, initial=initial)
+        learner = Learner(
+            env, objective, config.ppo, config.iterations, initial=initial, guard=config.guard
+        )
         controller = Controller(learner.network)
         quick = Evaluator(ordinary, controller, config.evaluation.episodes_during_training)
 
@@ -66,7 +71,24 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             shown = {k: f"{latest[name]:,.0f}" for k, name in names.items() if name in latest}
             return shown | loss_facts(latest)
 
-        [(state, history)] = train(learner, [SeedRun(config, folder, evaluate)], console, facts)
+        header = policies.PolicyHeader(
+            env=config.env,
+            observation_size=env.observation_size,
+            action_size=env.action_size,
+            hidden_sizes=config.ppo.hidden_sizes,
+            activation=config.ppo.activation,
+            dropout=config.ppo.dropout,
+            provenance={},
+        )
+
+        def keep_best(agent: Agent, row: dict[str, float]) -> None:
+            found = {name: row[name] for name in ("env_steps", "eval/return")}
+            best = header.derived({"stage": "original", **found})
+            policies.save(folder.path / "best_policy.npz", best, learner.settled(agent))
+
+        identity = Identity(config, policy="" if initial is None else digest(initial))
+        run = SeedRun(identity, folder, evaluate, keep_best, score="eval/return")
+        [(state, history)] = train(learner, [run], console, facts)
         agent = learner.settled(state.agent)
 
     with console.stage(f"Evaluation ({config.evaluation.episodes} episodes each)"):
@@ -90,16 +112,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         **({"success_rate": mean["success_rate"]} if env.has_goal else {}),
         **system_facts(),
     }
-    header = policies.PolicyHeader(
-        env=config.env,
-        observation_size=env.observation_size,
-        action_size=env.action_size,
-        hidden_sizes=config.ppo.hidden_sizes,
-        activation=config.ppo.activation,
-        dropout=config.ppo.dropout,
-        provenance=result,
-    )
-    policies.save(folder.path / "policy.npz", header, agent)
+    policies.save(folder.path / "policy.npz", header.derived(result), agent)
     report.plot_curves(history.rows, folder.path / "curves.png", config.env)
     # Last: a run with a result is finished.
     folder.write_json("result.json", result)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import envs
 from envs import RecoveryEnv
+from envs.physics import resolve as resolve_engine
 from lamour_jax import policies, report
+from lamour_jax.checkpoints import Identity, digest
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
@@ -64,7 +67,12 @@ def run_recoveries(
     header, original = policies.load_original(
         config.env, config.policy, METHODS[config.method].needs_dropout
     )
-    configs = [policies.with_shape_of(header, config) for config in configs]
+    # The engine by its name: a run that goes on elsewhere goes on with the one that it began on.
+    engine = resolve_engine(config.engine)
+    configs = [
+        dataclasses.replace(policies.with_shape_of(header, config), engine=engine)
+        for config in configs
+    ]
     config = configs[0]
 
     def load(start: str | dict[str, float], **options: Any) -> RecoveryEnv:
@@ -86,6 +94,9 @@ def run_recoveries(
             )
             # Written only now: after a mistake up to here the same --out can be given again.
             folder.write_text("config.yaml", seeded.to_yaml())
+        identities = [
+            Identity(seeded, reward.program.source, digest(original)) for seeded in configs
+        ]
 
     with console.stage(f"Original policy ({config.env})"):
         network = header.network()
@@ -111,7 +122,9 @@ def run_recoveries(
     with console.stage(
         f"Recovery training ({config.method}, {config.steps:,} steps{side_by_side})"
     ):
-        learner = Learner(env, objective, config.ppo, config.iterations, original)
+        learner = Learner(
+            env, objective, config.ppo, config.iterations, original, guard=config.guard
+        )
         quick = Evaluator(
             out_of_distribution, controller, config.evaluation.episodes_during_training
         )
@@ -120,9 +133,24 @@ def run_recoveries(
             summary = quick(agent, seed + 1).summary()
             return {f"eval/{name}": value for name, value in summary.items()}
 
+        def keep_best(folder: RunFolder, agent: Agent, row: dict[str, float]) -> None:
+            found = {name: row[name] for name in ("env_steps", "eval/recovery_rate")}
+            provenance = {"stage": "recovery", "method": config.method, **found}
+            policies.save(
+                folder.path / "best_policy.npz",
+                header.derived(provenance),
+                learner.settled(agent),
+            )
+
         runs = [
-            SeedRun(seeded, folder, partial(evaluate, seed), model_metrics(folder.path))
-            for seeded, folder, seed in zip(configs, folders, seeds, strict=True)
+            SeedRun(
+                identity,
+                folder,
+                partial(evaluate, seed),
+                partial(keep_best, folder),
+                once=model_metrics(folder.path),
+            )
+            for identity, folder, seed in zip(identities, folders, seeds, strict=True)
         ]
         trained = train(learner, runs, console, _facts)
         agents = [learner.settled(state.agent) for state, _ in trained]

@@ -13,6 +13,9 @@ from typing import Any
 
 from lamour_jax.errors import UserError
 
+# What a run writes before its settings, with which it has begun.
+_EARLY = ("generation", "reward.py", "reward_report.json", "reward_report.txt")
+
 
 class RunFolder:
     """Names the files of a run.
@@ -21,8 +24,13 @@ class RunFolder:
         path: the folder.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, again: bool = False):
         """Creates the folder.
+
+        Args:
+            path: of the folder.
+            again: whether it may hold what a run leaves that ended before its settings were
+                written.
 
         Raises:
             UserError: it holds something already, is a file, or cannot be written.
@@ -30,11 +38,12 @@ class RunFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            occupied = any(path.iterdir())
-            probe = path / ".writable"
+            occupied = any(
+                not (again and (entry.name in _EARLY or entry.name.endswith(".partial")))
+                for entry in path.iterdir()
+            )
             if not occupied:
-                probe.touch()
-                probe.unlink()
+                _probe(path)
         except (FileExistsError, NotADirectoryError):
             raise UserError(f"output folder {path} is a file; give --out a new folder") from None
         except OSError as error:
@@ -49,12 +58,16 @@ class RunFolder:
         """Returns the folder of a run that was interrupted.
 
         Raises:
-            UserError: there is no run in it, or one that is finished.
+            UserError: there is no run in it, or one that is finished, or it cannot be written.
         """
         if not (path / "config.yaml").is_file():
             raise UserError(f"no run in {path}: it has no config.yaml")
         if (path / "result.json").exists():
             raise UserError(f"the run in {path} is already finished: it has a result.json")
+        try:
+            _probe(path)
+        except OSError as error:
+            raise UserError(f"run folder {path} cannot be written: {error.strerror}") from None
         folder = cls.__new__(cls)
         folder.path = path
         return folder
@@ -67,6 +80,10 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Writes a file whole, or not at all."""
         write_text(self.path / name, text)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes a file whole, or not at all."""
+        write_bytes(self.path / name, content)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes strict JSON: NaN becomes null."""
@@ -94,10 +111,24 @@ class RunFolder:
             file.write(json_line(row) + "\n")
 
 
+def _probe(path: Path) -> None:
+    """Finds out whether files can be written, by writing one."""
+    file = path / ".writable"
+    file.touch()
+    file.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole, or not at all."""
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_bytes(content)
     temporary.replace(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,17 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
-from lamour_jax import loggers
-from lamour_jax.config import RewardConfig, RunConfig, Stage, override, read_config, validate
+from lamour_jax import interruption, loggers
+from lamour_jax.config import (
+    RewardConfig,
+    RunConfig,
+    Stage,
+    as_begun,
+    differences,
+    override,
+    read_config,
+    validate,
+)
 from lamour_jax.console import Console, make_console
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
@@ -65,6 +75,8 @@ class Arguments:
     """New folder for the run; runs/<time>-<env> by default."""
     resume: Path | None = None
     """Folder of an interrupted run to go on with; it brings all its settings."""
+    auto_resume: bool = False
+    """Go on with what is unfinished in --out, begin what is not there, leave what is finished."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Any setting of config.yaml: --set ppo.learning_rate=1e-4 (repeat for more)."""
     log: str | None = None
@@ -93,6 +105,8 @@ def resolve(arguments: Arguments) -> RunConfig:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
     if arguments.together and (arguments.seeds == 1 or arguments.stage == "original"):
         raise UserError("--together is for --seeds 2 or more of the recovery stage")
+    if arguments.auto_resume and arguments.out is None:
+        raise UserError("--auto-resume is for a folder that stays the same: give one by --out")
     config = dataclasses.replace(
         preset(arguments.env, arguments.stage, arguments.method),
         engine=arguments.engine,
@@ -131,25 +145,50 @@ def resolve(arguments: Arguments) -> RunConfig:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.train", args=argv)
-    console = make_console(arguments.quiet, arguments.json)
+    command = Command(arguments, sys.argv[1:] if argv is None else argv)
     # Whatever else prints must not come between the lines that another program reads.
     others = contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext()
-    with others:
-        return _main(arguments, console)
-
-
-def _main(arguments: Arguments, console: Console) -> int:
+    console = make_console(arguments.quiet, arguments.json)
     try:
+        with others, interruption.handled(command.how_to_go_on):
+            command.run(console)
+    except interruption.Interrupted as interrupted:
+        print(f"{interrupted}; {command.how_to_go_on()}", file=sys.stderr)
+        return interrupted.status
+    except (UserError, EngineUnavailable, envs.ModelUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {reason}; {command.how_to_go_on()}", file=sys.stderr)
+        return 2
+    return 0
+
+
+class Command:
+    """One command line: one run, or one for each seed."""
+
+    def __init__(self, arguments: Arguments, words: Sequence[str]):
+        """Takes the arguments, parsed and as they were given."""
+        self._arguments = arguments
+        self._words = words
+        self._paths: list[Path] = []
+        self._out = arguments.out or Path()
+
+    def run(self, console: Console) -> None:
+        """Trains and measures, one seed after the other or all side by side."""
+        arguments = self._arguments
         if arguments.quiet and arguments.json:
             raise UserError("choose one of --quiet and --json")
         if arguments.require_accelerator:
             require_accelerator()
         if arguments.resume is not None:
+            self._paths = [arguments.resume]
             _resume(arguments, console)
-            return 0
+            return
         config = resolve(arguments)
         loggers.require(config.log)
-        out = arguments.out or RunFolder.default_path(config.env)
+        self._out = arguments.out or RunFolder.default_path(config.env)
         configs = [
             dataclasses.replace(config, seed=config.seed + index)
             for index in range(arguments.seeds)
@@ -157,18 +196,57 @@ def _main(arguments: Arguments, console: Console) -> int:
         # The first asks the model; all seeds train on the same reward code.
         later = [override(seeded, "reward_options.regenerate=false") for seeded in configs[1:]]
         configs[1:] = later
-        paths = [out / f"seed_{seeded.seed}" for seeded in configs] if later else [out]
-        if arguments.together:
-            folders = [RunFolder(path) for path in paths]
-            _announce(configs[0], folders, console)
-            run_recoveries(configs, folders, console)
-            return 0
-        for seeded, path in zip(configs, paths, strict=True):
-            _run(seeded, RunFolder(path), console)
-    except (UserError, EngineUnavailable, envs.ModelUnavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        self._paths = (
+            [self._out / f"seed_{seeded.seed}" for seeded in configs] if later else [self._out]
+        )
+        opened = (
+            found
+            for seeded, path in zip(configs, self._paths, strict=True)
+            if (found := self._open(seeded, path, console)) is not None
+        )
+        if not arguments.together:
+            for found in opened:
+                _run(*found, console)
+        elif left := list(opened):
+            seeded, folders = [config for config, _ in left], [folder for _, folder in left]
+            _announce(seeded[0], folders, console)
+            run_recoveries(seeded, folders, console)
+
+    def _open(
+        self, config: RunConfig, path: Path, console: Console
+    ) -> tuple[RunConfig, RunFolder] | None:
+        """Returns a run's settings and its folder, or None if there is nothing left to do."""
+        if not self._arguments.auto_resume:
+            return config, RunFolder(path)
+        if not (path / "config.yaml").is_file():
+            return config, RunFolder(path, again=True)
+        there = read_config(path)
+        config = as_begun(config, there)
+        changed = differences(there.to_plain(), config.to_plain())
+        if changed:
+            raise UserError(
+                f"the run in {path} has other settings: {'; '.join(changed[:3])}; give --out a "
+                "new folder (nothing was changed)"
+            )
+        if (path / "result.json").exists():
+            console.conclude(f"The run in {path} is already finished")
+            return None
+        return config, RunFolder.reopen(path)
+
+    def how_to_go_on(self) -> str:
+        """Returns in words by which command an interrupted one is gone on with."""
+        if not any((path / "config.yaml").is_file() for path in self._paths):
+            return "nothing was trained yet"
+        if all((path / "result.json").is_file() for path in self._paths):
+            return "the run is finished"
+        words = ["--resume", str(self._paths[0])]
+        if len(self._paths) > 1:
+            words = [*self._words]
+            if self._arguments.out is None:
+                words += ["--out", str(self._out)]
+            if not self._arguments.auto_resume:
+                words += ["--auto-resume"]
+        return f"to go on: {shlex.join(['python', '-m', 'lamour_jax.train', *words])}"
 
 
 def _run(config: RunConfig, folder: RunFolder, console: Console) -> None:

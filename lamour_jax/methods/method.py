@@ -13,7 +13,6 @@ from envs import State
 from lamour_jax.config import ObjectiveConfig
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent
-from reward_codegen.reference import FAILED_REWARD
 
 if TYPE_CHECKING:
     from reward_codegen import RewardProgram
@@ -44,12 +43,10 @@ class Ingredients:
         return ~self.recovered(state)
 
     def recovery_reward(self, state: State, action: jax.Array) -> jax.Array:
-        """The model's reward of a transition, `()`, not scaled.
-
-        One NaN would end all learning: such a state is worth what one is that the program fails on.
+        """The model's reward of a transition, `()`, not scaled; where it is NaN, the learner
+        leaves the sample out.
         """
-        reward = self.program.calculate_reward(state.info["recovery_state"], action)
-        return jnp.where(jnp.isfinite(reward), reward, FAILED_REWARD)
+        return self.program.calculate_reward(state.info["recovery_state"], action)
 
     def task_or(
         self, auxiliary: Callable[[State, jax.Array], jax.Array]

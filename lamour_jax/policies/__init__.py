@@ -23,6 +23,7 @@ import numpy as np
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
+from lamour_jax.run_folder import write_bytes
 
 FORMAT_VERSION = 1
 _HEADER = "header"
@@ -66,18 +67,20 @@ class PolicyHeader:
 
 
 def save(path: Path, header: PolicyHeader, agent: Agent) -> None:
-    """Writes a policy file; the same content gives the same bytes."""
+    """Writes a policy file, whole or not at all; the same content gives the same bytes."""
     arrays = {_HEADER: np.array(json.dumps(dataclasses.asdict(header), indent=1))}
     for name, leaf in _named_leaves(agent).items():
         arrays[name] = np.array(jnp.asarray(leaf), order="C")
     # As `np.savez_compressed` does, but without the time of day in each entry.
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, array, allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content.getvalue())
+    write_bytes(path, whole.getvalue())
 
 
 def load(path: Path) -> tuple[PolicyHeader, Agent]:

@@ -1,4 +1,4 @@
-"""The learner's settings."""
+"""The learner's settings, and what it takes for beyond all measure."""
 
 from __future__ import annotations
 
@@ -76,3 +76,24 @@ class PPOConfig:
     def batch_size(self) -> int:
         """Transitions in one iteration."""
         return self.num_envs * self.unroll_length
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """What is done about numbers that are not finite, or beyond all measure.
+
+    Attributes:
+        max_state: largest magnitude of an observation, a position or a velocity. A sample with a
+            larger one, or NaN, is bad: its environment restarts, the update leaves it out.
+        max_reward: likewise of a reward.
+        max_skips_in_a_row: updates with gradients that are not finite are skipped; training stops
+            when so many in a row are.
+        max_skips: or so many in all.
+        bad_state_files: files in a run's `bad_states/` at most.
+    """
+
+    max_state: float = 1e6
+    max_reward: float = 1e6
+    max_skips_in_a_row: int = 1000
+    max_skips: int = 10_000
+    bad_state_files: int = 20

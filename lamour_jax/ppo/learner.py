@@ -13,14 +13,18 @@ from flax import struct
 
 from envs import RecoveryEnv
 from lamour_jax.objective import Objective
-from lamour_jax.ppo.config import PPOConfig
+from lamour_jax.ppo.config import GuardConfig, PPOConfig
+from lamour_jax.ppo.guard import BadStates, Skipped
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 from lamour_jax.ppo.rollout import Acting, EpisodeTotals, Rollout, collect
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that training carries from one iteration to the next."""
+    """Everything that training carries from one iteration to the next.
+
+    `bad_states` is what the iteration that made this state has found; the next finds its own.
+    """
 
     agent: Agent
     optimizer: optax.OptState
@@ -28,6 +32,8 @@ class TrainState(struct.PyTreeNode):
     key: jax.Array
     iteration: jax.Array
     learning_rate_scale: jax.Array
+    skipped: Skipped
+    bad_states: BadStates
 
 
 class Learner:
@@ -41,6 +47,7 @@ class Learner:
         iterations: int,
         original: Agent | None = None,
         initial: Agent | None = None,
+        guard: GuardConfig | None = None,
     ):
         """Prepares the compiled iteration.
 
@@ -51,6 +58,7 @@ class Learner:
             iterations: how many iterations the schedules (learning rate, noise) span.
             original: the policy to consolidate, whose observation statistics stay frozen.
             initial: the agent to start from; `original` by default, a fresh one without either.
+            guard: which samples are bad; its defaults if none is given.
         """
         self.network = ActorCritic(
             env.observation_size,
@@ -62,6 +70,7 @@ class Learner:
         self._env = env
         self._objective = objective
         self._config = config
+        self._guard = guard or GuardConfig()
         self._iterations = iterations
         self._original = original
         self._initial = original if initial is None else initial
@@ -101,6 +110,8 @@ class Learner:
             key=key,
             iteration=jnp.int32(0),
             learning_rate_scale=jnp.float32(1.0),
+            skipped=Skipped.none(),
+            bad_states=BadStates.none(env_state, self._env.action_size),
         )
         # The iteration takes its argument's memory over, so no two leaves may share a buffer. On
         # a named device, as restored checkpoints are: either way the iteration compiles once.
@@ -135,7 +146,7 @@ class Learner:
         bounds = self.noise_bounds(progress)
         key, rollout_key, update_key = jax.random.split(state.key, 3)
 
-        acting, rollout = collect(
+        acting, rollout, bad_states = collect(
             rollout_key,
             self._env,
             self._objective,
@@ -145,6 +156,7 @@ class Learner:
             bounds,
             state.acting,
             config.unroll_length,
+            self._guard,
         )
         agent, batch = self._prepare(state.agent, rollout, acting.env_state.obs)
         decay = 1.0 - (1.0 - config.final_learning_rate) * progress
@@ -167,28 +179,39 @@ class Learner:
             gradients, metrics = jax.grad(ppo_loss, has_aux=True)(
                 params, network, minibatch, bounds, config, weights
             )
-            updates, optimizer = self._optimizer.update(gradients, optimizer, params)
+            # A sum of squares is not finite where one of them is not.
+            squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradients))
+            applied = jnp.isfinite(squares)
+            updates, next_optimizer = self._optimizer.update(gradients, optimizer, params)
             scale = state.learning_rate_scale
             updates = updates.replace(
                 policy=jax.tree.map(lambda update: scale * update, updates.policy),
                 log_std=scale * updates.log_std,
             )
-            return (optax.apply_updates(params, updates), optimizer), metrics
+            updated = optax.apply_updates(params, updates), next_optimizer
+            kept = jax.tree.map(lambda new, old: jnp.where(applied, new, old), updated, carry)
+            return kept, (metrics, applied)
 
-        (params, optimizer), losses = jax.lax.scan(
+        (params, optimizer), (losses, applied) = jax.lax.scan(
             epoch, (agent.params, optimizer), jax.random.split(update_key, config.epochs)
         )
+        losses = {name: _mean_where(applied, values) for name, values in losses.items()}
+        skipped = state.skipped.add(applied.ravel())
         next_state = TrainState(
             agent=agent.replace(params=params),
             optimizer=optimizer,
             acting=acting.replace(totals=acting.totals.cleared()),
             key=key,
             iteration=state.iteration + 1,
-            learning_rate_scale=self._adapt(state.learning_rate_scale, losses["approx_kl"].mean()),
+            learning_rate_scale=self._adapt(state.learning_rate_scale, losses["approx_kl"]),
+            skipped=skipped,
+            bad_states=bad_states,
         )
         metrics = {
-            **{f"training/{name}": value.mean() for name, value in losses.items()},
+            **{f"training/{name}": value for name, value in losses.items()},
             **acting.totals.metrics(),
+            "training/bad_samples": bad_states.count,
+            "training/skipped_updates": skipped.total - state.skipped.total,
             "training/learning_rate": learning_rate,
             "training/policy_learning_rate": learning_rate * state.learning_rate_scale,
             "training/explore_std": bounds.low[1],
@@ -241,16 +264,17 @@ class Learner:
             original_std = jnp.broadcast_to(
                 jnp.exp(original.params.log_std[0]), original_mean.shape
             )
-            consolidation = rollout.consolidation
+            consolidation = rollout.valid * rollout.consolidation
         batch = Minibatch(
             obs=normalized_obs,
             action=rollout.action,
             noise_offset=rollout.noise_offset,
             log_prob=rollout.log_prob,
             exploring=rollout.exploring,
-            learning=1.0 - rollout.original_acted,
+            valid=rollout.valid.astype(jnp.float32),
+            learning=rollout.valid * (1.0 - rollout.original_acted),
             dropout_keys=rollout.dropout_keys,
-            advantage=normalize_within_groups(advantages, rollout.exploring),
+            advantage=normalize_within_groups(advantages, rollout.exploring, rollout.valid),
             value_target=running_statistics.normalize(targets, value_statistics),
             consolidation=consolidation,
             original_mean=original_mean,
@@ -278,8 +302,16 @@ def _geometric(ends: tuple[float, float], progress: jax.Array) -> jax.Array:
     return start * (end / start) ** progress
 
 
-def normalize_within_groups(advantages: jax.Array, group: jax.Array) -> jax.Array:
+def _mean_where(applied: jax.Array, values: jax.Array) -> jax.Array:
+    """Returns the mean over the updates that were made, NaN if none was; of all, bit by bit it."""
+    share = applied.size / applied.sum()
+    return jnp.where(applied, values, 0.0).mean() * share
+
+
+def normalize_within_groups(advantages: jax.Array, group: jax.Array, valid: jax.Array) -> jax.Array:
     """Returns advantages with mean 0 and standard deviation 1 in either group, any shape.
+
+    Mean and standard deviation are of those that are `valid`.
 
     A fall out of a running gait costs hundreds of times what a lying robot gains by moving a limb
     the right way: normalised together, coming back would hardly be learned from.
@@ -291,4 +323,4 @@ def normalize_within_groups(advantages: jax.Array, group: jax.Array) -> jax.Arra
         variance = jnp.sum(jnp.square(advantages - mean) * mask) / count
         return (advantages - mean) / (jnp.sqrt(variance) + 1e-8)
 
-    return jnp.where(group, normalize(group), normalize(~group))
+    return jnp.where(group, normalize(group & valid), normalize(~group & valid))

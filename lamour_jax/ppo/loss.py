@@ -19,7 +19,9 @@ class Minibatch(struct.PyTreeNode):
         noise_offset: what correlated noise moved the action distribution's mean by.
         log_prob: its log density when it was drawn.
         exploring: whether exploration noise was on.
-        learning: whether the policy learns from this transition: 0 where another one acted.
+        valid: 1, or 0 of a bad sample, from which nothing learns.
+        learning: whether the policy learns from this transition: 0 where another one acted, and of
+            a bad sample.
         dropout_keys: what decided which units were dropped, if any were.
         advantage: normalised over the iteration.
         value_target: in standard deviations of the value targets.
@@ -33,6 +35,7 @@ class Minibatch(struct.PyTreeNode):
     noise_offset: jax.Array
     log_prob: jax.Array
     exploring: jax.Array
+    valid: jax.Array
     learning: jax.Array
     dropout_keys: jax.Array | None
     advantage: jax.Array
@@ -80,10 +83,10 @@ def ppo_loss(
         batch.consolidation * cross_entropy(batch.original_mean, batch.original_std, mean, std)
     )
     excess = jnp.square(jnp.maximum(jnp.abs(mean) - 1.0, 0.0)).sum(-1)
-    bound = jnp.mean(batch.exploring * excess)
-    entropy = network.entropy(mean, std).mean()
+    bound = jnp.mean(batch.valid * batch.exploring * excess)
+    entropy = jnp.mean(batch.valid * network.entropy(mean, std))
     value = network.normalized_value(params, batch.obs)
-    value_loss = 0.5 * jnp.mean(jnp.square(value - batch.value_target))
+    value_loss = 0.5 * jnp.mean(batch.valid * jnp.square(value - batch.value_target))
     policy_loss = (
         consolidation - surrogate + config.bound_coef * bound - config.entropy_coef * entropy
     )

@@ -9,6 +9,8 @@ from flax import struct
 from envs import RecoveryEnv, State
 from lamour_jax.controller import Controller
 from lamour_jax.objective import Objective
+from lamour_jax.ppo.config import GuardConfig
+from lamour_jax.ppo.guard import BadStates, discard, is_bad
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
 
 
@@ -27,6 +29,7 @@ class Rollout(struct.PyTreeNode):
         consolidation: weight of staying close to the original policy.
         reward: of the objective.
         termination, truncation, healthy: of the next state.
+        valid: whether anything can be learned from it (see `guard`).
     """
 
     obs: jax.Array
@@ -41,6 +44,7 @@ class Rollout(struct.PyTreeNode):
     termination: jax.Array
     truncation: jax.Array
     healthy: jax.Array
+    valid: jax.Array
 
 
 class EpisodeTotals(struct.PyTreeNode):
@@ -62,13 +66,17 @@ class EpisodeTotals(struct.PyTreeNode):
         """Returns the sums over ended episodes reset, those of running episodes kept."""
         return EpisodeTotals.zero(1).replace(episode_return=self.episode_return)
 
-    def add(self, state: State, recovered_share: float) -> EpisodeTotals:
-        """Adds one step of every environment; `state` is the step's result before restarts."""
+    def add(self, state: State, recovered_share: float, valid: jax.Array) -> EpisodeTotals:
+        """Adds one step of every environment; `state` is the step's result before restarts.
+
+        An episode that is cut off because its step is not `valid`, `(envs,)` bool, is forgotten.
+        """
         episode_return = self.episode_return + state.reward
-        done, info = state.done, state.info
+        info = state.info
+        done = state.done * valid
         held = info["healthy_streak"] >= recovered_share * info["steps"]
         return EpisodeTotals(
-            episode_return=episode_return * (1.0 - done),
+            episode_return=episode_return * (1.0 - state.done),
             ended=self.ended + done.sum(),
             ended_return=self.ended_return + (done * episode_return).sum(),
             ended_length=self.ended_length + (done * info["steps"]).sum(),
@@ -105,8 +113,11 @@ def collect(
     bounds: NoiseBounds,
     acting: Acting,
     unroll_length: int,
-) -> tuple[Acting, Rollout]:
+    guard: GuardConfig,
+) -> tuple[Acting, Rollout, BadStates]:
     """Steps every environment `unroll_length` times; those that end restart from a fresh start.
+
+    So do those whose step is bad; the states that bad steps began from are the third result.
 
     Exploration noise is a first-order autoregressive process of unit variance, scaled by the
     exploring std: given its past, an action is Gaussian around a mean moved by `noise_offset`,
@@ -114,7 +125,10 @@ def collect(
     sample with its own noise.
     """
 
-    def step(acting: Acting, key: jax.Array) -> tuple[Acting, Rollout]:
+    def step(
+        carry: tuple[Acting, BadStates], key: jax.Array
+    ) -> tuple[tuple[Acting, BadStates], Rollout]:
+        acting, bad_states = carry
         state, totals = acting.env_state, acting.totals
         exploring = jax.vmap(objective.exploring)(state)
         std, offset = network.noise(agent.params, exploring, acting.noise, bounds)
@@ -127,7 +141,11 @@ def collect(
         originals = Controller(network)(original, state, jax.random.fold_in(key, 2))
         action = jnp.where(original_acts[:, None], originals, action)
         ended = jax.vmap(env.step)(state, action)
-        reward = jax.vmap(objective.reward)(ended, jnp.clip(action, -1.0, 1.0))
+        applied = jnp.clip(action, -1.0, 1.0)
+        reward = jax.vmap(objective.reward)(ended, applied)
+        bad = is_bad(ended, reward, guard)
+        bad_states = bad_states.add(bad, state, applied, reward)
+        ended, reward = discard(ended, reward, bad)
         rollout = Rollout(
             obs=state.obs,
             action=action,
@@ -141,12 +159,17 @@ def collect(
             termination=ended.info["termination"],
             truncation=ended.info["truncation"],
             healthy=ended.info["healthy"],
+            valid=~bad,
         )
         acting = Acting(
             env_state=jax.vmap(env.restart)(ended),
-            totals=totals.add(ended, env.recovered_share),
+            totals=totals.add(ended, env.recovered_share, ~bad),
             noise=jnp.where(exploring[:, None], noise, 0.0),
         )
-        return acting, rollout
+        return (acting, bad_states), rollout
 
-    return jax.lax.scan(step, acting, jax.random.split(key, unroll_length))
+    nothing = BadStates.none(acting.env_state, env.action_size)
+    (acting, bad_states), rollout = jax.lax.scan(
+        step, (acting, nothing), jax.random.split(key, unroll_length)
+    )
+    return acting, rollout, bad_states

@@ -65,6 +65,7 @@ def test_targets_and_advantages_equal_a_plain_loop() -> None:
         termination=jnp.asarray(termination),
         truncation=jnp.asarray(truncation),
         healthy=jnp.ones((TIME, ENVS), bool),
+        valid=jnp.ones((TIME, ENVS), bool),
     )
     last_obs = jnp.asarray(random.normal(size=(ENVS, 1)), jnp.float32)
     learner = make_learner(Probe(reward=lambda obs, action: obs))

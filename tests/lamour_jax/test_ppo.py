@@ -118,6 +118,7 @@ def test_unlikely_actions_of_the_original_policy_do_no_harm(fresh_agent: Agent) 
         noise_offset=one,
         log_prob=jnp.array([-1.0, -1e6]),
         exploring=two > 0.0,
+        valid=two + 1.0,
         learning=jnp.array([1.0, 0.0]),
         dropout_keys=None,
         advantage=jnp.array([-1.0, -1.0]),
@@ -217,8 +218,9 @@ def test_metrics_are_means_over_ended_episodes() -> None:
         )
 
     totals = EpisodeTotals.zero(3)
-    totals = totals.add(step([1.0, 2.0, 3.0], [False, False, False]), recovered_share=0.2)
-    totals = totals.add(step([1.0, 4.0, 5.0], [False, True, True]), recovered_share=0.2)
+    all_valid = jnp.ones(3, bool)
+    totals = totals.add(step([1.0, 2.0, 3.0], [False, False, False]), 0.2, all_valid)
+    totals = totals.add(step([1.0, 4.0, 5.0], [False, True, True]), 0.2, all_valid)
     metrics = totals.metrics()
     assert float(metrics["episode/ended"]) == 2
     assert float(metrics["episode/return"]) == (6 + 8) / 2

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from lamour_jax import training
+from lamour_jax.checkpoints import Identity
 from lamour_jax.config import FORMAT_VERSION, RunConfig
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
@@ -48,7 +49,7 @@ def train(folder: RunFolder, interrupt_at: int | None = None) -> tuple[Any, list
             raise Interrupted
         return {}
 
-    run = training.SeedRun(CONFIG, folder, lambda agent: {"eval/nothing": math.nan})
+    run = training.SeedRun(Identity(CONFIG), folder, lambda agent: {"eval/nothing": math.nan})
     [(state, history)] = training.train(LEARNER, [run], Console(), facts)
     return state, history.rows
 
@@ -143,8 +144,8 @@ def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str], tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("format_version: 1", "format_version: 99"), "format version 99; this release reads 1"),
-        (("format_version: 1\n", ""), "no format version; this release reads 1"),
+        (("format_version: 2", "format_version: 99"), "format version 99; this release reads 2"),
+        (("format_version: 2\n", ""), "no format version; this release reads 2"),
         (("engine:", "motor:"), "of another release: unknown setting motor"),
         (("  clip:", "  clap:"), "of another release: unknown setting ppo.clap"),
         (("seed: 0\n", ""), "of another release: missing setting seed"),

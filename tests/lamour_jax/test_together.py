@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lamour_jax import training
+from lamour_jax.checkpoints import Identity
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.ppo.networks import Agent
@@ -32,7 +33,9 @@ def train(path: Path, *seeds: int) -> list[list[dict[str, float]]]:
     config = RunConfig(steps=ITERATIONS * SMALL.batch_size, ppo=SMALL)
     runs = [
         training.SeedRun(
-            dataclasses.replace(config, seed=seed), RunFolder(path / f"seed_{seed}"), bias
+            Identity(dataclasses.replace(config, seed=seed)),
+            RunFolder(path / f"seed_{seed}"),
+            bias,
         )
         for seed in seeds
     ]
@@ -57,12 +60,12 @@ def test_seeds_side_by_side_learn_as_they_do_alone(tmp_path: Path) -> None:
 def test_one_of_them_can_be_gone_on_with_alone(tmp_path: Path) -> None:
     train(tmp_path, *SEEDS)
     run = training.SeedRun(
-        RunConfig(steps=(ITERATIONS + 1) * SMALL.batch_size, ppo=SMALL, seed=SEEDS[1]),
+        Identity(RunConfig(steps=ITERATIONS * SMALL.batch_size, ppo=SMALL, seed=SEEDS[1])),
         RunFolder.reopen(_with_config(tmp_path / f"seed_{SEEDS[1]}")),
         bias,
     )
     [(_, history)] = training.train(LEARNER, [run], Console(), lambda latest: {})
-    assert len(history.rows) == ITERATIONS + 1
+    assert len(history.rows) == ITERATIONS
 
 
 def _with_config(folder: Path) -> Path:
