@@ -57,6 +57,7 @@ ALWAYS = {
     "metrics.jsonl",
     "checkpoints",
     "policy.npz",
+    "best_policy.npz",
     "result.json",
     "curves.png",
 }
