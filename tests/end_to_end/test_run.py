@@ -64,6 +64,7 @@ ALWAYS = {
     "tensorboard",
     "checkpoints",
     "policy.npz",
+    "best_policy.npz",
     "result.json",
     "curves.png",
 }
