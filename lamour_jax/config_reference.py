@@ -15,7 +15,7 @@ from lamour_jax.presets import names, preset
 _HEAD = """\
 # Configuration
 
-<!-- Generated: python -m lamour_jax.config_reference > docs/configuration.md -->
+Generated from the source by `python -m lamour_jax.config_reference > docs/configuration.md`.
 
 Every setting of a run, as it stands in the run's `config.yaml`. Each can be changed by
 `--set name=value`, repeated for more; lists and mappings are written as in YAML:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from lamour_jax import policies
-from lamour_jax.checkpoints import Checkpoints
+from lamour_jax.checkpoints import Checkpoints, Identity
+from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
-from tests.lamour_jax.test_checkpoints import make, plain
+from tests.lamour_jax.probes import SMALL, Probe, make_learner, plus_or_minus_one
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted(
@@ -129,9 +130,11 @@ def test_hostile_policies_are_refused(tmp_path: Path) -> None:
 def test_restoring_a_checkpoint_unpickles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner = make()
+    learner = make_learner(Probe(reward=lambda obs, action: obs * action, start=plus_or_minus_one))
+    identity = Identity(RunConfig(ppo=SMALL))
     state = learner.init(0)
-    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    saved = [np.array(leaf) for leaf in jax.tree.leaves(state.agent)]
+    checkpoints = Checkpoints(tmp_path / "checkpoints", identity, lambda line: None)
     checkpoints.save(256, state)
     checkpoints.close()
 
@@ -141,8 +144,8 @@ def test_restoring_a_checkpoint_unpickles_nothing(
     template = learner.init(1)
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, refuse)
-    reopened = Checkpoints(tmp_path / "checkpoints")
-    found = reopened.restore_latest(template, measured={256})
+    reopened = Checkpoints(tmp_path / "checkpoints", identity, lambda line: None)
+    restored = reopened.restore(256, template)
     reopened.close()
-    assert found is not None
-    np.testing.assert_array_equal(plain(found[1])[0], plain(state)[0])
+    for ours, theirs in zip(jax.tree.leaves(restored.agent), saved, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
