@@ -20,14 +20,14 @@ lint: $(VENV)/.installed-for-tests
 
 # The lowest versions that pyproject.toml admits, in an environment of their own, and a part of the
 # tests on them. LOWEST_ARGS chooses another part.
-LOWEST_ARGS ?= tests/lamour_jax/test_train_errors.py tests/lamour_jax/test_loggers.py \
-	tests/lamour_jax/test_resume.py tests/reward_codegen/test_program.py \
-	tests/envs/test_registry.py tests/end_to_end/test_run.py
+LOWEST_ARGS ?= -m "not slow" tests/lamour_jax/test_train_errors.py \
+	tests/lamour_jax/test_loggers.py tests/lamour_jax/test_resume.py \
+	tests/reward_codegen/test_program.py tests/envs/test_registry.py tests/end_to_end/test_run.py
 lowest: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-lowest
-	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct \
-		--editable . pytest pytest-timeout hypothesis
+	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable .
+	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python pytest pytest-timeout hypothesis
 	PYTHONPATH=$(CURDIR) $(VENV)-lowest/bin/python -m pytest $(LOWEST_ARGS)
 
 # Installed anew only when pyproject.toml has changed since.
