@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test lint
+.PHONY: train test lint lowest
 
 train: $(VENV)/.installed
 	$(BIN)/python -m lamour_jax.train $(ARGS)
@@ -17,6 +17,18 @@ test: lint
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The lowest versions that pyproject.toml admits, in an environment of their own, and a part of the
+# tests on them. LOWEST_ARGS chooses another part.
+LOWEST_ARGS ?= -m "not slow" tests/lamour_jax/test_train_errors.py \
+	tests/lamour_jax/test_loggers.py tests/lamour_jax/test_resume.py \
+	tests/reward_codegen/test_program.py tests/envs/test_registry.py tests/end_to_end/test_run.py
+lowest: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-lowest
+	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable .
+	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python pytest pytest-timeout hypothesis
+	PYTHONPATH=$(CURDIR) $(VENV)-lowest/bin/python -m pytest $(LOWEST_ARGS)
 
 # Installed anew only when pyproject.toml has changed since.
 $(VENV)/.installed: pyproject.toml

@@ -22,7 +22,7 @@ Stage = Literal["recovery", "original"]
 FORMAT_VERSION = 2
 
 # Settings that may be changed in an interrupted run's `config.yaml`: training is the same.
-_OF_NO_EFFECT = ("checkpoints.", "guard.max_skips", "guard.bad_state_files")
+_OF_NO_EFFECT = ("checkpoints.", "guard.max_skips", "guard.bad_state_files", "log")
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ class RunConfig:
         steps: environment steps of training.
         seed: of everything random.
         policy: path of the original policy; the shipped one if empty.
+        log: where metrics go beside `metrics.jsonl`: `tensorboard`, `wandb`, both or nothing.
     """
 
     env: str = "half_cheetah"
@@ -126,6 +127,7 @@ class RunConfig:
     steps: int = 1_600_000
     seed: int = 0
     policy: str = ""
+    log: tuple[str, ...] = ("tensorboard",)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -282,7 +284,8 @@ def _parse(text: str, expected: Any, path: str) -> Any:
         if origin is tuple and isinstance(value, list):
             kind, *rest = typing.get_args(expected)
             length_fits = rest == [...] or len(value) == 1 + len(rest)
-            if length_fits and all(isinstance(entry, (int, float)) for entry in value):
+            admitted = str if kind is str else (int, float)
+            if length_fits and all(isinstance(entry, admitted) for entry in value):
                 return tuple(kind(entry) for entry in value)
         elif origin is dict and isinstance(value, dict):
             return {str(key): float(entry) for key, entry in value.items()}

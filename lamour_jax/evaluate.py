@@ -145,7 +145,7 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
     with console.stage("Episode"):
         recorded = record_episode(env, controller, agent, job.seed)
         console.say(f"  {report.render_episode(env, *recorded, job.out.with_suffix('.gif'))}")
-    console.say(
+    console.conclude(
         f"Recovery rate {summary['recovery_rate']:.2f}, strict "
         f"{summary['recovery_rate_strict']:.2f}, return {summary['return']:,.0f} "
         f"over {job.episodes} episodes. Written to {job.out}"

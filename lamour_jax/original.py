@@ -18,6 +18,7 @@ from lamour_jax.evaluation import Evaluator
 from lamour_jax.objective import original_task
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
+from lamour_jax.progress import loss_facts
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import system_facts
 from lamour_jax.training import SeedRun, train
@@ -67,7 +68,8 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
 
         def facts(latest: dict[str, float]) -> dict[str, str]:
             names = {"return": "episode/return", "ordinary return": "eval/return"}
-            return {k: f"{latest[name]:,.0f}" for k, name in names.items() if name in latest}
+            shown = {k: f"{latest[name]:,.0f}" for k, name in names.items() if name in latest}
+            return shown | loss_facts(latest)
 
         header = policies.PolicyHeader(
             env=config.env,
@@ -115,10 +117,11 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     # Last: a run with a result is finished.
     folder.write_json("result.json", result)
     success = f"success {mean['success_rate']:.2f}; " if env.has_goal else ""
-    console.say(
+    console.conclude(
         f"Ordinary return {mean['return']:,.0f}; {success}"
         f"survival {mean['recovery_rate_strict']:.2f}, "
         f"with sampled actions {sampled['recovery_rate_strict']:.2f}. "
         f"Everything is in {folder.path}; use it by --policy {folder.path / 'policy.npz'}"
     )
+    console.result(result, folder.path)
     return result

@@ -143,6 +143,11 @@ _RECOVERY = {
 _METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
 
 
+def names() -> list[str]:
+    """Returns the robots that have presets."""
+    return sorted(_RECOVERY)
+
+
 def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
     """Returns the tuned settings of a robot for a stage, and a method in recovery.
 

@@ -19,7 +19,8 @@ from lamour_jax.evaluation import Evaluator, record_episode
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.reward import Reward, load_reward
+from lamour_jax.progress import loss_facts
+from lamour_jax.reward import Reward, load_reward, model_metrics
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import system_facts
 from lamour_jax.training import History, SeedRun, train
@@ -142,7 +143,13 @@ def run_recoveries(
             )
 
         runs = [
-            SeedRun(identity, folder, partial(evaluate, seed), partial(keep_best, folder))
+            SeedRun(
+                identity,
+                folder,
+                partial(evaluate, seed),
+                partial(keep_best, folder),
+                once=model_metrics(folder.path),
+            )
             for identity, folder, seed in zip(identities, folders, seeds, strict=True)
         ]
         trained = train(learner, runs, console, _facts)
@@ -186,7 +193,8 @@ def run_recoveries(
             folder.write_json("result.json", result)
     for folder, result in zip(folders, results, strict=True):
         report.print_result(console, result, before_ood)
-        console.say(f"Everything is in {folder.path}")
+        console.conclude(f"Everything is in {folder.path}")
+        console.result(result, folder.path)
     return results
 
 
@@ -196,7 +204,7 @@ def _facts(latest: dict[str, float]) -> dict[str, str]:
         facts["return"] = f"{latest['episode/return']:,.0f}"
     if "eval/recovery_rate" in latest:
         facts["recovery rate"] = f"{latest['eval/recovery_rate']:.2f}"
-    return facts
+    return facts | loss_facts(latest)
 
 
 def _result(

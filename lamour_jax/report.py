@@ -98,7 +98,7 @@ def print_result(console: Console, result: dict[str, Any], before_ood: dict[str,
         + ["success"] * ("success_rate" in before_ood),
         rows,
     )
-    console.say(
+    console.conclude(
         f"Retention {result['retention']:.2f} "
         f"({result['original_return_before']:,.0f} before, "
         f"{result['original_return_after']:,.0f} after)"

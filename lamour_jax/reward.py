@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,33 @@ def save(reward: Reward, folder: RunFolder) -> None:
     folder.write_json("reward_report.json", {"origin": reward.origin, **reward.report.to_json()})
     folder.write_text("reward_report.txt", reward.report.text() + "\n")
     folder.write_text("reward.py", reward.program.source)
+
+
+def model_metrics(run: Path) -> dict[str, float]:
+    """Returns what asking a language model took, as metrics; none if no model was asked.
+
+    Read from the record under `generation/` of the run's folder, so that a run that goes on knows
+    it as well. Replies from the cache cost no tokens and no time.
+    """
+    attempts = [entry for entry in (run / "generation").glob("*-*") if entry.is_dir()]
+    if not attempts:
+        return {}
+    replies = []
+    for file in sorted((run / "generation").glob("*/reply.json")):
+        # Half written when the run was killed.
+        with contextlib.suppress(ValueError):
+            replies.append(json.loads(file.read_text(encoding="utf-8")))
+    asked = [reply for reply in replies if not reply["from_cache"]]
+    tokens = {
+        f"llm/{kind}": float(sum(reply["usage"][kind] or 0 for reply in asked))
+        for kind in ("prompt_tokens", "output_tokens", "thinking_tokens")
+    }
+    return {
+        "llm/attempts": float(len(attempts)),
+        "llm/from_cache": float(len(replies) - len(asked)),
+        "llm/seconds": sum(reply["seconds"] for reply in asked),
+        **tokens,
+    }
 
 
 def _kept(folder: RunFolder) -> tuple[str, str] | None:

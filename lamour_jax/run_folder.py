@@ -103,12 +103,12 @@ class RunFolder:
 
     def cut_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Leaves only `rows` in `metrics.jsonl`."""
-        self.write_text("metrics.jsonl", "".join(json.dumps(_strict(row)) + "\n" for row in rows))
+        self.write_text("metrics.jsonl", "".join(json_line(row) + "\n" for row in rows))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Adds a line to `metrics.jsonl`."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_strict(row)) + "\n")
+            file.write(json_line(row) + "\n")
 
 
 def _probe(path: Path) -> None:
@@ -135,6 +135,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes strict JSON, whole or not at all: NaN becomes null."""
     write_text(path, json.dumps(_strict(content), indent=2) + "\n")
+
+
+def json_line(content: dict[str, Any]) -> str:
+    """Returns strict JSON on one line: NaN becomes null."""
+    return json.dumps(_strict(content), allow_nan=False)
 
 
 def _strict(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -14,7 +15,7 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
-from lamour_jax import interruption
+from lamour_jax import interruption, loggers
 from lamour_jax.config import (
     RewardConfig,
     RunConfig,
@@ -25,13 +26,14 @@ from lamour_jax.config import (
     read_config,
     validate,
 )
-from lamour_jax.console import Console
+from lamour_jax.console import Console, make_console
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.original import run_original
 from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recoveries, run_recovery
 from lamour_jax.run_folder import RunFolder
+from lamour_jax.system import require_accelerator, run_facts
 from reward_codegen.gemini import DEFAULT_MODEL
 
 
@@ -77,6 +79,19 @@ class Arguments:
     """Go on with what is unfinished in --out, begin what is not there, leave what is finished."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Any setting of config.yaml: --set ppo.learning_rate=1e-4 (repeat for more)."""
+    log: str | None = None
+    """Where metrics go beside metrics.jsonl: tensorboard (default), wandb, both with a comma
+    between, or none."""
+    quiet: bool = False
+    """Print errors and the final lines only."""
+    json: bool = False
+    """Print one JSON object a line, for other programs: start, stages, progress, result."""
+    require_accelerator: bool = False
+    """End with an error instead of computing on the CPU."""
+
+
+# What is said of a single start of the program; all else is a run's own, which --resume brings.
+_OF_THE_SESSION = ("resume", "quiet", "json", "require_accelerator")
 
 
 def resolve(arguments: Arguments) -> RunConfig:
@@ -110,6 +125,9 @@ def resolve(arguments: Arguments) -> RunConfig:
         config = dataclasses.replace(config, steps=arguments.steps)
     if arguments.num_envs is not None:
         config = override(config, f"ppo.num_envs={arguments.num_envs}")
+    if arguments.log is not None:
+        names = [] if arguments.log == "none" else arguments.log.split(",")
+        config = dataclasses.replace(config, log=tuple(names))
     for assignment in arguments.set:
         config = override(config, assignment)
     _check_name("--env", config.env, envs.names())
@@ -127,10 +145,12 @@ def resolve(arguments: Arguments) -> RunConfig:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.train", args=argv)
-    console = Console()
     command = Command(arguments, sys.argv[1:] if argv is None else argv)
+    # Whatever else prints must not come between the lines that another program reads.
+    others = contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext()
+    console = make_console(arguments.quiet, arguments.json)
     try:
-        with interruption.handled(command.how_to_go_on):
+        with others, interruption.handled(command.how_to_go_on):
             command.run(console)
     except interruption.Interrupted as interrupted:
         print(f"{interrupted}; {command.how_to_go_on()}", file=sys.stderr)
@@ -158,11 +178,16 @@ class Command:
     def run(self, console: Console) -> None:
         """Trains and measures, one seed after the other or all side by side."""
         arguments = self._arguments
+        if arguments.quiet and arguments.json:
+            raise UserError("choose one of --quiet and --json")
+        if arguments.require_accelerator:
+            require_accelerator()
         if arguments.resume is not None:
             self._paths = [arguments.resume]
             _resume(arguments, console)
             return
         config = resolve(arguments)
+        loggers.require(config.log)
         self._out = arguments.out or RunFolder.default_path(config.env)
         configs = [
             dataclasses.replace(config, seed=config.seed + index)
@@ -183,7 +208,9 @@ class Command:
             for found in opened:
                 _run(*found, console)
         elif left := list(opened):
-            run_recoveries([seeded for seeded, _ in left], [folder for _, folder in left], console)
+            seeded, folders = [config for config, _ in left], [folder for _, folder in left]
+            _announce(seeded[0], folders, console)
+            run_recoveries(seeded, folders, console)
 
     def _open(
         self, config: RunConfig, path: Path, console: Console
@@ -202,7 +229,7 @@ class Command:
                 "new folder (nothing was changed)"
             )
         if (path / "result.json").exists():
-            console.say(f"The run in {path} is already finished")
+            console.conclude(f"The run in {path} is already finished")
             return None
         return config, RunFolder.reopen(path)
 
@@ -223,18 +250,31 @@ class Command:
 
 
 def _run(config: RunConfig, folder: RunFolder, console: Console) -> None:
+    _announce(config, [folder], console)
     run = run_recovery if config.stage == "recovery" else run_original
     run(config, folder, console)
 
 
 def _resume(arguments: Arguments, console: Console) -> None:
-    if arguments != Arguments(resume=arguments.resume):
+    of_the_session = {name: getattr(arguments, name) for name in _OF_THE_SESSION}
+    if arguments != Arguments(**of_the_session):
         raise UserError("--resume brings all its settings; leave the other options out")
     assert arguments.resume is not None
     folder = RunFolder.reopen(arguments.resume)
     config = read_config(folder.path)
     validate(config)
+    loggers.require(config.log)
     _run(config, folder, console)
+
+
+def _announce(config: RunConfig, folders: Sequence[RunFolder], console: Console) -> None:
+    run = {
+        "env": config.env,
+        "stage": config.stage,
+        "seed": config.seed,
+        "folder": ", ".join(str(folder.path) for folder in folders),
+    }
+    console.announce(run | run_facts(config.engine))
 
 
 def _check_name(option: str, name: str, known: object) -> None:

@@ -18,6 +18,7 @@ from lamour_jax.checkpoints import Checkpoints, Identity, restore_newest
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
+from lamour_jax.loggers import Loggers
 from lamour_jax.ppo.guard import Skipped
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.networks import Agent
@@ -58,6 +59,7 @@ class SeedRun:
         keep_best: is given the agent and the metrics of each evaluation that is the best until
             then.
         score: the name of the metric by which it is the best.
+        once: what was measured before training began, for the first row.
     """
 
     identity: Identity
@@ -65,6 +67,7 @@ class SeedRun:
     evaluate: Evaluate
     keep_best: Callable[[Agent, dict[str, float]], None] = lambda agent, row: None
     score: str = "eval/recovery_rate"
+    once: dict[str, float] = field(default_factory=dict)
 
     @property
     def config(self) -> RunConfig:
@@ -115,6 +118,10 @@ def train(
         ]
         states, histories = _begin(learner, runs, kept, say)
         done = len(histories[0].rows)
+        loggers = [
+            closing_all.enter_context(Loggers(run.config, run.folder.path, history.rows))
+            for run, history in zip(runs, histories, strict=True)
+        ]
         state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states) if together else states[0]
         iterate = learner.iterate_together if together else learner.iterate
         schedule = _Schedule(config.checkpoints, batch_size)
@@ -145,6 +152,7 @@ def train(
                     history.steps_per_second = trained * batch_size / after_first
                 row = {k: float(v[index] if together else v) for k, v in measured.items()}
                 row |= {"env_steps": steps, "wall_seconds": history.wall_seconds}
+                row |= run.once if iteration == 1 else {}
                 if row["training/bad_samples"]:
                     found = _own(state.bad_states, index, together)
                     bad_states.write(run.folder, steps, found, config.guard)
@@ -159,6 +167,7 @@ def train(
                 if iteration in due and history.best(run.score) == steps:
                     run.keep_best(agent, row)
                 run.folder.append_metrics(row)
+                loggers[index].log(row)
                 rows.append(row)
             stopping = interruption.requested()
             # After the rows: a checkpoint without metrics could not be gone on from. Never while
@@ -169,7 +178,8 @@ def train(
                     own = _own(state, index, together)
                     kept[index].save(steps, own, history.best(run.score))
             latest |= _means(rows)
-            progress.update(steps, len(runs) * histories[0].steps_per_second, facts(latest))
+            speed = len(runs) * histories[0].steps_per_second
+            progress.update(steps, speed, facts(latest), latest)
             if stopping:
                 break
         for checkpoints in kept:

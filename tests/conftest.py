@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reward_codegen import gemini
-from tests.reward_codegen.gemini_server import KEY, GeminiServer, serve
+from tests.reward_codegen.gemini_server import GeminiServer, asked_instead
 
 for _name in list(os.environ):
     if _name.startswith(("GOOGLE_", "GEMINI_")):
@@ -19,14 +18,5 @@ for _name in list(os.environ):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GeminiServer]:
     """A server that is asked instead of Google, with a key, short waits and an empty cache."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    with serve() as running:
-        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
-        monkeypatch.setenv("GEMINI_API_KEY", KEY)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(gemini, "FIRST_DELAY", 0.01)
-        monkeypatch.setattr(gemini, "MAX_DELAY", 0.02)
-        monkeypatch.setattr(gemini, "JITTER", 0.01)
+    with asked_instead(monkeypatch, tmp_path / "cache") as running:
         yield running

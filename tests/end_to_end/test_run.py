@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import hashlib
 import io
 import json
+import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,10 @@ from PIL import Image
 from lamour_jax import policies
 from lamour_jax.config import FORMAT_VERSION, RunConfig
 from lamour_jax.train import Arguments, main, resolve
+from reward_codegen import library
+from tests.reward_codegen.gemini_server import KEY, asked_instead, text
 
+LOGGER_KEY = "a-logger-s-key-that-must-not-be-seen-either"
 BATCH, ITERATIONS, EPISODES = 256, 4, 4
 TINY = (
     *("--num-envs", "8", "--steps", str(BATCH * ITERATIONS)),
@@ -55,21 +61,24 @@ RESULT_KEYS = {
 ALWAYS = {
     "config.yaml",
     "metrics.jsonl",
+    "tensorboard",
     "checkpoints",
     "policy.npz",
+    "best_policy.npz",
     "result.json",
     "curves.png",
 }
-REWARD = {"reward.py", "reward_report.json", "reward_report.txt"}
+REWARD = {"reward.py", "reward_report.json", "reward_report.txt", "generation"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, its arguments and what it printed."""
+    """A finished run: its folder, its arguments and what it printed, errors apart."""
 
     folder: Path
     arguments: list[str]
     console: str
+    errors: str
 
     def result(self) -> dict[str, Any]:
         return strict(self.folder.joinpath("result.json").read_text())
@@ -86,10 +95,10 @@ def strict(text: str) -> Any:
 
 def run(folder: Path, *options: str) -> Run:
     arguments = [*TINY, *options, "--engine", "mujoco", "--out", str(folder)]
-    console = io.StringIO()
-    with contextlib.redirect_stdout(console):
-        assert main(arguments) == 0
-    return Run(folder, arguments, console.getvalue())
+    console, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(console), contextlib.redirect_stderr(errors):
+        assert main(arguments) == 0, errors.getvalue()
+    return Run(folder, arguments, console.getvalue(), errors.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +107,21 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def recovery(original: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where replies of the language model are kept."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def recovery(original: Run, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A recovery with reward code from a language model, which answers with the library's."""
     policy = str(original.folder / "policy.npz")
-    return run(tmp_path_factory.mktemp("runs") / "new" / "recovery", "--policy", policy)
+    folder = tmp_path_factory.mktemp("runs") / "new" / "recovery"
+    with pytest.MonkeyPatch.context() as patch, asked_instead(patch, cache) as server:
+        patch.setenv("WANDB_API_KEY", LOGGER_KEY)
+        program = library.source("half_cheetah")
+        server.script = [text("It lies."), text("Turn over."), text(f"```python\n{program}```")]
+        return run(folder, "--policy", policy, "--reward", "gemini")
 
 
 def expected_config(arguments: list[str]) -> RunConfig:
@@ -173,11 +194,54 @@ def test_metrics(recovery: Run) -> None:
         assert all(np.isfinite(row[name]) for row in rows), name
 
 
+def test_metrics_are_those_of_the_documentation(recovery: Run, original: Run) -> None:
+    written: set[str] = set()
+    for finished in (recovery, original):
+        for line in finished.folder.joinpath("metrics.jsonl").read_text().splitlines():
+            written |= set(strict(line))
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_/]+)` \|", page, re.MULTILINE))
+    assert written == documented - {"eval/success_rate"}, "that is another robot's"
+
+
+def test_what_asking_took_is_in_the_first_row(recovery: Run) -> None:
+    lines = recovery.folder.joinpath("metrics.jsonl").read_text().splitlines()
+    first, second = (strict(line) for line in lines[:2])
+    assert (first["llm/attempts"], first["llm/from_cache"]) == (3.0, 0.0)
+    assert (first["llm/prompt_tokens"], first["llm/output_tokens"]) == (300.0, 60.0)
+    assert first["llm/thinking_tokens"] == 21.0
+    assert first["llm/seconds"] > 0.0
+    assert not [name for name in second if name.startswith("llm/")]
+
+
 def test_reward_is_the_one_of_the_result(recovery: Run) -> None:
     source = recovery.folder.joinpath("reward.py").read_bytes()
     result = recovery.result()
     assert hashlib.sha256(source).hexdigest() == result["reward_sha256"]
-    assert result["reward_source"] == "library/half_cheetah"
+    assert result["reward_source"] == "gemini/gemini-test-001"
+
+
+def test_keys_are_nowhere(recovery: Run, cache: Path) -> None:
+    files = [file for root in (recovery.folder, cache) for file in root.rglob("*")]
+    contents = {file: file.read_bytes() for file in files if file.is_file()}
+    assert len([file for file in contents if file.is_relative_to(cache / "lamour_jax")]) == 3
+    policy = zipfile.ZipFile(recovery.folder / "policy.npz")  # compressed
+    contents |= {Path(name): policy.read(name) for name in policy.namelist()}
+    contents[Path("output")] = (recovery.console + recovery.errors).encode()
+    for file, content in contents.items():
+        for key in (KEY, LOGGER_KEY):
+            assert key.encode() not in content, file
+            assert key[8:-4].encode() not in content, file
+            assert base64.b64encode(key.encode()) not in content, file
+
+
+def test_checkpoints_hold_no_pickle(recovery: Run) -> None:
+    files = [file for file in (recovery.folder / "checkpoints").rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        content = file.read_bytes()
+        # How any pickle of protocol 2 or newer begins and ends.
+        assert not (content[:1] == b"\x80" and content[1] <= 5 and content[-1:] == b"."), file
 
 
 def test_policy_has_moved_away_from_the_original(recovery: Run, original: Run) -> None:
@@ -216,6 +280,9 @@ def test_stages_are_announced_in_order(recovery: Run) -> None:
     assert -1 not in places
     assert places == sorted(places)
     assert f"{BATCH * ITERATIONS:,} steps" in recovery.console
+    assert "; engine mujoco; float32" in recovery.console
+    assert "compiled in " in recovery.console
+    assert "value loss " in recovery.console
     assert f"Everything is in {recovery.folder}" in recovery.console
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,14 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lamour_jax import training
+from lamour_jax import interruption, training
 from lamour_jax.checkpoints import Identity
-from lamour_jax.config import FORMAT_VERSION, RunConfig
+from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
 from lamour_jax.presets import preset
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.train import main
+from tests.lamour_jax import killed_run
 from tests.lamour_jax.probes import SMALL, Probe, make_learner, plus_or_minus_one
 from tests.lamour_jax.test_checkpoints import plain
 
@@ -85,6 +89,74 @@ def test_training_goes_on_bit_by_bit(
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_between_evaluations(
+    number: signal.Signals,
+    whole: tuple[Any, list[dict[str, float]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = dataclasses.replace(
+        CONFIG, evaluation=dataclasses.replace(CONFIG.evaluation, during_training=1)
+    )
+    folder = RunFolder(tmp_path / "run")
+
+    def interrupt(latest: dict[str, float]) -> dict[str, str]:
+        if latest["env_steps"] == 2 * SMALL.batch_size:
+            os.kill(os.getpid(), number)
+        return {}
+
+    run = training.SeedRun(Identity(config), folder, lambda agent: {"eval/nothing": math.nan})
+
+    def interrupted() -> None:
+        with interruption.handled(lambda: ""):
+            training.train(LEARNER, [run], Console(), interrupt)
+
+    with pytest.raises(interruption.Interrupted) as raised:
+        interrupted()
+    assert raised.value.status == 128 + number
+    # The signal came when the second iteration had just ended: the third was finished.
+    assert [row["env_steps"] for row in folder.metrics()] == [
+        (n + 1) * SMALL.batch_size for n in range(3)
+    ]
+    [(state, history)] = training.train(LEARNER, [run], Console(), lambda latest: {})
+    assert len(history.rows) == ITERATIONS
+    for ours, theirs in zip(plain(state), plain(whole[0]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_checkpoints_by_steps_and_by_minutes(tmp_path: Path) -> None:
+    for name, every, expected in (
+        ("steps", CheckpointConfig(2 * SMALL.batch_size, 0.0, 9), [2, 4, 6]),
+        ("minutes", CheckpointConfig(0, 1e-9, 9), [1, 2, 3, 4, 5, 6]),
+        ("neither", CheckpointConfig(0, 0.0, 9), [6]),
+    ):
+        config = dataclasses.replace(
+            CONFIG,
+            checkpoints=every,
+            evaluation=dataclasses.replace(CONFIG.evaluation, during_training=1),
+        )
+        run = training.SeedRun(Identity(config), RunFolder(tmp_path / name), lambda agent: {})
+        training.train(LEARNER, [run], Console(), lambda latest: {})
+        found = sorted(int(e.name) for e in (tmp_path / name / "checkpoints").iterdir())
+        assert found == [n * SMALL.batch_size for n in expected]
+
+
+def test_the_best_agent_is_kept(tmp_path: Path) -> None:
+    scores = iter([0.2, 0.9, 0.5, 0.9, 0.1, math.nan])
+    kept = []
+    run = training.SeedRun(
+        Identity(CONFIG),
+        RunFolder(tmp_path / "run"),
+        lambda agent: {"eval/recovery_rate": next(scores)},
+        lambda agent, row: kept.append(row["eval/recovery_rate"]),
+    )
+    training.train(LEARNER, [run], Console(), lambda latest: {})
+    assert kept == [0.2, 0.9, 0.9]
+    found = sorted(int(e.name) for e in (tmp_path / "run" / "checkpoints").iterdir())
+    assert found == [n * SMALL.batch_size for n in (4, 5, 6)]
+
+
 def newest(folder: RunFolder) -> Path:
     steps = [e for e in (folder.path / "checkpoints").iterdir() if e.name.isdigit()]
     return max(steps, key=lambda entry: int(entry.name))
@@ -97,13 +169,17 @@ def damage(checkpoint: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_passed_over(
-    whole: tuple[Any, list[dict[str, float]]], tmp_path: Path
+    whole: tuple[Any, list[dict[str, float]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(Interrupted):
         train(folder, 5)
     damage(newest(folder))
+    capsys.readouterr()
     state, rows = train(folder)
+    said = capsys.readouterr().out
+    assert f"the checkpoint after {5 * SMALL.batch_size:,} steps is damaged" in said
+    assert f"goes on after {4 * SMALL.batch_size:,} steps" in said
     assert without_times(rows) == without_times(whole[1])
     for ours, theirs in zip(plain(state), plain(whole[0]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -170,6 +246,37 @@ def test_settings_are_read_as_written(stage: Any) -> None:
         config = preset(env, stage)
         assert RunConfig.from_yaml(config.to_yaml()) == config
     assert f"format_version: {FORMAT_VERSION}" in CONFIG.to_yaml()
+
+
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("whole", "killed")}
+
+    def begin(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", killed_run.__name__, str(folders[name])]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def rows_of(name: str) -> int:
+        file = folders[name] / "metrics.jsonl"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+    whole = begin("whole")
+    digest = whole.communicate(timeout=600)[0].splitlines()[-1]
+    assert whole.returncode == 0
+    chance = random.Random(time.time_ns())
+    for quarter in (1, 2, 3):
+        process = begin("killed")
+        while rows_of("killed") < quarter * killed_run.ITERATIONS // 4:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0.0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    last = begin("killed")
+    assert last.communicate(timeout=600)[0].splitlines()[-1] == digest
+    assert last.returncode == 0
+    rows = [RunFolder.reopen(folders[name]).metrics() for name in ("whole", "killed")]
+    assert without_times(rows[0]) == without_times(rows[1])
+    assert len(rows[0]) == killed_run.ITERATIONS
 
 
 TINY = (

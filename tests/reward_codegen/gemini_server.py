@@ -8,13 +8,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from reward_codegen import gemini
 
 KEY = "AIzaSy-a-key-that-must-not-be-seen-0123456789"
 
@@ -215,3 +221,19 @@ def serve() -> Iterator[GeminiServer]:
         http.shutdown()
         http.server_close()
         thread.join()
+
+
+@contextmanager
+def asked_instead(patch: pytest.MonkeyPatch, cache: Path) -> Iterator[GeminiServer]:
+    """Runs a server that is asked instead of Google, with a key, short waits and an empty cache."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            patch.delenv(name)
+    with serve() as running:
+        patch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        patch.setenv("GEMINI_API_KEY", KEY)
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        patch.setattr(gemini, "FIRST_DELAY", 0.01)
+        patch.setattr(gemini, "MAX_DELAY", 0.02)
+        patch.setattr(gemini, "JITTER", 0.01)
+        yield running

@@ -1,0 +1,264 @@
+"""The documentation says what is true: its commands are understood, its Python runs.
+
+Commands are not run here, they are parsed by the program that they name, with every option and
+value; those of training are also resolved to a run's settings. What no parser here knows is listed,
+with the reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tyro
+
+from lamour_jax import config_reference, train
+from lamour_jax.config import RunConfig
+from lamour_jax.errors import UserError
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/*.md", "*/*/README.md", "*/README.md")
+    for page in REPOSITORY.glob(pattern)
+    if page.relative_to(REPOSITORY).parts[0]
+    in ("README.md", "CONTRIBUTING.md", "docs", "envs", "lamour_jax", "reward_codegen")
+)
+PACKAGES = ("envs", "reward_codegen", "lamour_jax", "benchmarks")
+
+# Modules that take no options, and where they are run.
+RUN_ELSEWHERE = {
+    "lamour_jax.config_reference": "test_configuration_reference, below",
+    "envs.wide_starts": "minutes of simulation; tests/envs/test_wide_starts.py runs its parts",
+}
+# Commands that are not ours, and why they are not run.
+NOT_OURS = {
+    "python3 -m venv": "make test has run it",
+    "tensorboard": "a server that runs until it is stopped; tests/lamour_jax/test_loggers.py "
+    "reads the files",
+    "ruff check .": "make lint runs it",
+    "mypy": "make lint runs it",
+    ".": "of the shell",
+    "export": "of the shell",
+}
+
+
+def blocks(page: Path, *languages: str) -> Iterator[str]:
+    """Yields the fenced blocks of a page in one of the languages."""
+    pattern = rf"^ *```(?:{'|'.join(languages)})\n(.*?)^ *```"
+    for match in re.finditer(pattern, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        yield match.group(1)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Yields the commands in a page's shell blocks, and those of Python in its running text."""
+    for block in blocks(page, "bash", "sh", "shell"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words:
+                end = next((i for i, word in enumerate(words) if word in ("&&", ";", "|")), None)
+                command, words = (words, []) if end is None else (words[:end], words[end + 1 :])
+                yield command
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"`(python -m [^`]+)`", text):
+        yield shlex.split(match.group(1), comments=True)
+
+
+def all_commands() -> dict[str, list[str]]:
+    """Returns the commands by page and text, without settings of the environment before them."""
+    found = {}
+    for page in PAGES:
+        for words in commands(page):
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words = words[1:]
+            if words:
+                found[f"{page.relative_to(REPOSITORY)}: {shlex.join(words)}"] = words
+    return found
+
+
+COMMANDS = all_commands()
+
+
+class Parsed(Exception):
+    """Carries what a command line was parsed to, instead of running it."""
+
+
+@pytest.fixture
+def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopping(parse: Any) -> Any:
+        def stop(*args: Any, **options: Any) -> None:
+            raise Parsed(parse(*args, **options))
+
+        return stop
+
+    monkeypatch.setattr(tyro, "cli", stopping(tyro.cli))
+    subcommands = stopping(tyro.extras.subcommand_cli_from_dict)
+    monkeypatch.setattr(tyro.extras, "subcommand_cli_from_dict", subcommands)
+
+
+def check_module(module: str, arguments: list[str]) -> None:
+    """Has a module of ours parse its arguments."""
+    if module in RUN_ELSEWHERE:
+        assert importlib.util.find_spec(module) is not None
+        return
+    assert module.partition(".")[0] in PACKAGES, f"unknown module {module}"
+    imported = importlib.import_module(module)
+    if hasattr(imported, "__path__"):
+        imported = importlib.import_module(f"{module}.__main__")
+    arguments = arguments[: arguments.index(">")] if ">" in arguments else arguments
+    try:
+        imported.main(arguments)
+    except Parsed as parsed:
+        [result] = parsed.args
+    except SystemExit as error:
+        pytest.fail(f"its arguments are not understood (exit status {error.code})")
+    else:
+        pytest.fail("it did not parse its arguments by tyro")
+    placeholders = [word for word in arguments if re.fullmatch(r"[A-Z_]{2,}|<\w+>", word)]
+    if isinstance(result, train.Arguments) and result.resume is None and not placeholders:
+        train.resolve(result)
+
+
+def extras() -> set[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return set(project["optional-dependencies"])
+
+
+def check_pip(words: list[str]) -> None:
+    assert words[:1] == ["install"]
+    for word in words[1:]:
+        if bracketed := re.search(r"\[(.+)\]", word):
+            assert set(bracketed.group(1).split(",")) <= extras(), word
+        elif word.startswith("-r"):
+            pytest.fail("there is no requirements file")
+
+
+def check_make(words: list[str]) -> None:
+    targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    target, *variables = words
+    assert target in targets
+    for name, _, value in (variable.partition("=") for variable in variables):
+        assert name in ("ARGS", "PYTHON")
+        if (name, target) == ("ARGS", "train"):
+            check_module("lamour_jax.train", shlex.split(value))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command(name: str, parse_only: None, capsys: pytest.CaptureFixture[str]) -> None:
+    words = COMMANDS[name]
+    try:
+        match words:
+            case ["python", "-m", module, *arguments]:
+                check_module(module, arguments)
+            case ["pip", *arguments] | ["python", "-m", "pip", *arguments]:
+                check_pip(arguments)
+            case ["make", *arguments]:
+                check_make(arguments)
+            case ["pytest", *arguments]:
+                for word in arguments:
+                    assert "/" not in word or (REPOSITORY / word).exists(), word
+            case _:
+                text = " ".join(words)
+                assert any(text == known or text.startswith(f"{known} ") for known in NOT_OURS)
+    except UserError as error:
+        pytest.fail(f"{error}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python -m lamour_jax.train --envs ant",
+        "python -m lamour_jax.train --env dog",
+        "python -m lamour_jax.train --set ppo.lr=1",
+        "python -m lamour_jax.nothing",
+        "python -m reward_codegen chekc FILE --env ant",
+        "make tests",
+        "pip install -e '.[gpu]'",
+        "curl -O https://example.org",
+    ],
+)
+def test_a_wrong_command_is_found(
+    line: str, parse_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "wrong", shlex.split(line))
+    with pytest.raises((AssertionError, ImportError, pytest.fail.Exception)):
+        test_command("wrong", None, capsys)
+
+
+def test_there_are_commands() -> None:
+    pages = {name.partition(": ")[0] for name in COMMANDS}
+    assert {"README.md", "CONTRIBUTING.md", "docs/reward_code.md", "docs/metrics.md"} <= pages
+    assert len(COMMANDS) > 30
+
+
+PYTHON = {
+    f"{page.relative_to(REPOSITORY)} {index}": block
+    for page in PAGES
+    for index, block in enumerate(blocks(page, "python"))
+}
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_python_names_exist(name: str) -> None:
+    """What the examples import is there; README's, which is whole, runs."""
+    tree = ast.parse(PYTHON[name])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] in PACKAGES:
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
+    if name.startswith("README.md"):
+        exec(compile(tree, name, "exec"), {})
+
+
+def documented(text: str) -> bool:
+    return re.search(r"^ *>>> ", text, re.MULTILINE) is not None
+
+
+DOCTESTS = [
+    ".".join(file.relative_to(REPOSITORY).with_suffix("").parts)
+    for package in PACKAGES
+    for file in sorted((REPOSITORY / package).rglob("*.py"))
+    if documented(file.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize("name", DOCTESTS)
+def test_docstring_examples(name: str) -> None:
+    module = importlib.import_module(name.removesuffix(".__init__"))
+    result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_configuration_reference() -> None:
+    written = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert written == config_reference.reference(), (
+        "run `python -m lamour_jax.config_reference > docs/configuration.md`"
+    )
+    for name, _ in config_reference._flat(RunConfig(), ""):
+        assert written.count(f"| `{name}` | `") >= 1, name
+
+
+def test_pages_link_to_files_that_exist() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_lists_have_no_dead_entries() -> None:
+    texts = [" ".join(words) for words in COMMANDS.values()]
+    for known in NOT_OURS:
+        assert any(text == known or text.startswith(f"{known} ") for text in texts), known
+    for module in RUN_ELSEWHERE:
+        assert any(text.startswith(f"python -m {module}") for text in texts), module
