@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import importlib.util
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -22,10 +23,14 @@ import mujoco
 import numpy as np
 from flax import struct
 
-from envs.physics import PhysicsData, make_engine
+from envs.physics import ENGINES, PhysicsData, make_engine
 
 
-class ModelUnavailable(ValueError):
+class EnvironmentUnavailable(ValueError):
+    """An environment cannot be had here; the message says why."""
+
+
+class ModelUnavailable(EnvironmentUnavailable):
     """A robot's model comes with a package that is not installed; the message says which."""
 
 
@@ -110,6 +115,7 @@ class RecoveryEnv(abc.ABC):
         recovered_share: it has recovered if it was healthy in this whole last share of an episode
             run to its time limit: the last 200 of 1,000 steps.
         has_goal: whether its task can be achieved, rather than only be done well.
+        engines: the physics engines that it can be put on, names of `envs.physics.ENGINES`.
     """
 
     name: ClassVar[str]
@@ -118,6 +124,7 @@ class RecoveryEnv(abc.ABC):
     episode_length: ClassVar[int] = 1000
     recovered_share: ClassVar[float] = 0.2
     has_goal: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ENGINES
 
     def __init__(
         self,
@@ -204,8 +211,14 @@ class RecoveryEnv(abc.ABC):
 
     @classmethod
     def all_starts(cls) -> dict[str, Start]:
-        """Returns `starts()`, and `ood-wide` where a bank of settled poses ships."""
-        starts = cls.starts()
+        """Returns `starts()` and what follows from them.
+
+        `ood-noisy`, where a robot does not say it itself, is `ood` with 0.05 rad more noise in
+        each hinge that has a motor; `ood-wide` is there where a bank of settled poses ships.
+        """
+        starts = dict(cls.starts())
+        if "ood-noisy" not in starts:
+            starts["ood-noisy"] = starts["ood"].with_noise(_motor_noise(cls.make_model()))
         bank = _settled_poses(cls.name)
         if bank is not None:
             starts.setdefault("ood-wide", Start(bank))
@@ -235,8 +248,18 @@ class RecoveryEnv(abc.ABC):
 
     @classmethod
     def description(cls) -> str:
-        """Returns what the language model is told of each state and action entry (Markdown)."""
-        return (resources.files("envs") / "descriptions" / f"{cls.name}.md").read_text("utf-8")
+        """Returns what the language model is told of each state and action entry (Markdown).
+
+        The file `<name>.md` in `envs/descriptions`, or beside the file that defines the class.
+        Without either, the class's docstring and the names in its model.
+        """
+        ours = resources.files("envs") / "descriptions" / f"{cls.name}.md"
+        if ours.is_file():
+            return ours.read_text("utf-8")
+        beside = Path(inspect.getfile(cls)).with_name(f"{cls.name}.md")
+        if beside.is_file():
+            return beside.read_text("utf-8")
+        return _description_of_model(cls)
 
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
@@ -358,6 +381,39 @@ def _settled_poses(name: str) -> np.ndarray | None:
     with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
         poses: np.ndarray = archive["qpos"]
         return poses
+
+
+def _motor_noise(model: mujoco.MjModel) -> np.ndarray:
+    """Returns `(nq,)`: 0.05 [rad] for each hinge that has a motor, else 0."""
+    noise = np.zeros(model.nq)
+    moved = model.actuator_trnid[model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT, 0]
+    for joint in moved:
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE:
+            noise[model.jnt_qposadr[joint]] = 0.05
+    return noise
+
+
+def _description_of_model(environment: type[RecoveryEnv]) -> str:
+    model = environment.make_model()
+    joints = [
+        f"- `{model.joint(index).name}`: "
+        f"{mujoco.mjtJoint(model.jnt_type[index]).name.removeprefix('mjJNT_').lower()}"
+        + (" from {:.3g} to {:.3g}".format(*model.jnt_range[index]) if limited else "")
+        for index, limited in enumerate(model.jnt_limited)
+    ]
+    actions = [f"- action[{index}]: `{model.actuator(index).name}`" for index in range(model.nu)]
+    paragraphs = [
+        f"# {environment.name}",
+        inspect.cleandoc(environment.__doc__ or ""),
+        f"**Original task:** {environment.original_task}.",
+        "## State",
+        "The entries are as said above. The joints of the model, in order:",
+        "\n".join(joints),
+        "## Action",
+        "Each entry is between -1 and 1.",
+        "\n".join(actions),
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
 def gymnasium_spec(file_name: str) -> mujoco.MjSpec:

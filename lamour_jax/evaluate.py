@@ -194,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.evaluate", args=argv)
     try:
         evaluate(arguments, prepare(arguments), Console())
-    except (UserError, EngineUnavailable) as error:
+    except (UserError, EngineUnavailable, envs.EnvironmentUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -28,7 +28,7 @@ class Arguments:
     """Teach a robot to come back from a state that its training never saw."""
 
     env: str = "half_cheetah"
-    """Robot: ant, half_cheetah, hopper, humanoid, push_chair or walker2d."""
+    """Robot: ant, half_cheetah, hopper, humanoid, push_chair, walker2d, or your FILE.py:CLASS."""
     stage: Stage = "recovery"
     """recovery, or original to train an original policy anew."""
     engine: str = "auto"
@@ -71,13 +71,14 @@ def resolve(arguments: Arguments) -> RunConfig:
     Raises:
         UserError: an unknown name or an impossible value.
     """
-    _check_name("--env", arguments.env, envs.names())
+    robot = _robot(arguments.env)
+    name = envs.own.absolute(arguments.env)
     if arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
     if arguments.together and (arguments.seeds == 1 or arguments.stage == "original"):
         raise UserError("--together is for --seeds 2 or more of the recovery stage")
     config = dataclasses.replace(
-        preset(arguments.env, arguments.stage, arguments.method),
+        preset(name, arguments.stage, arguments.method),
         engine=arguments.engine,
         reward=arguments.reward,
         reward_options=RewardConfig(
@@ -96,14 +97,17 @@ def resolve(arguments: Arguments) -> RunConfig:
         config = override(config, f"ppo.num_envs={arguments.num_envs}")
     for assignment in arguments.set:
         config = override(config, assignment)
-    _check_name("--env", config.env, envs.names())
+    _robot(config.env)
     _check_name("--engine", config.engine, ENGINES)
+    if config.engine not in robot.engines:
+        only = ", ".join(robot.engines)
+        raise UserError(f"{robot.name} has an engine of its own: --engine {only}")
     _check_name("--method", config.method, METHODS)
-    if (config.env, config.stage) != (arguments.env, arguments.stage):
+    if (config.env, config.stage) != (name, arguments.stage):
         raise UserError("choose the robot by --env and the stage by --stage, not by --set")
-    starts = envs.registry.get(config.env).all_starts()
-    for name in (config.start, *config.training_starts):
-        _check_name("--start", name, starts)
+    starts = robot.all_starts()
+    for start in (config.start, *config.training_starts):
+        _check_name("--start", start, starts)
     validate(config)
     return config
 
@@ -117,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
             _resume(arguments, console)
             return 0
         config = resolve(arguments)
-        out = arguments.out or RunFolder.default_path(config.env)
+        out = arguments.out or RunFolder.default_path(envs.registry.get(config.env).name)
         configs = [
             dataclasses.replace(config, seed=config.seed + index)
             for index in range(arguments.seeds)
@@ -131,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         for seeded, path in zip(configs, paths, strict=True):
             _run(seeded, RunFolder(path), console)
-    except (UserError, EngineUnavailable, envs.ModelUnavailable) as error:
+    except (UserError, EngineUnavailable, envs.EnvironmentUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -150,6 +154,12 @@ def _resume(arguments: Arguments, console: Console) -> None:
     config = read_config(folder.path)
     validate(config)
     _run(config, folder, console)
+
+
+def _robot(name: str) -> type[envs.RecoveryEnv]:
+    if not envs.own.is_own(name):
+        _check_name("--env", name, [*envs.names(), "your own: FILE.py:CLASS"])
+    return envs.registry.get(name)
 
 
 def _check_name(option: str, name: str, known: object) -> None:

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import envs
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
@@ -144,19 +145,20 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
         UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
             trained without dropout though that is needed.
     """
-    name = f"{env}{_WITH_DROPOUT}" if dropout else env
+    robot = envs.registry.get(env).name
+    name = f"{robot}{_WITH_DROPOUT}" if dropout else robot
     file = Path(path) if path else Path(str(resources.files(__name__) / f"{name}.npz"))
     with_dropout, setting = (
         (" trained with dropout", " --set ppo.dropout=0.1") if dropout else ("", "")
     )
     if not path and not file.exists():
         raise UserError(
-            f"no original policy{with_dropout} ships for {env!r}; train one with `python -m "
+            f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
             f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy"
         )
     header, agent = load(file)
-    if header.env != env:
-        raise UserError(f"policy file {file} is for {header.env!r}, not for {env!r}")
+    if header.env != robot:
+        raise UserError(f"policy file {file} is for {header.env!r}, not for {robot!r}")
     if dropout and not header.dropout:
         raise UserError(
             f"policy file {file} was trained without dropout, which this method needs; train one "
