@@ -95,6 +95,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         hidden_sizes=config.ppo.hidden_sizes,
         activation=config.ppo.activation,
         dropout=config.ppo.dropout,
+        output=config.ppo.output,
         provenance=result,
     )
     policies.save(folder.path / "policy.npz", header, agent)

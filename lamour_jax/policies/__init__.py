@@ -38,6 +38,7 @@ class PolicyHeader:
         env: robot it was trained for.
         observation_size, action_size, hidden_sizes, activation: its networks' shape.
         dropout: share of hidden units that was left out while it was trained.
+        output: what its mean actions pass through, `linear` or `tanh`.
         provenance: how it came to be and what it was measured at, as plain JSON.
         format_version: of this file format.
     """
@@ -49,6 +50,7 @@ class PolicyHeader:
     activation: str
     provenance: dict[str, Any]
     dropout: float = 0.0
+    output: str = "linear"
     format_version: int = FORMAT_VERSION
 
     def network(self) -> ActorCritic:
@@ -59,6 +61,7 @@ class PolicyHeader:
             self.hidden_sizes,
             self.activation,
             self.dropout,
+            self.output,
         )
 
     def derived(self, provenance: dict[str, Any]) -> PolicyHeader:
@@ -88,6 +91,12 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
         UserError: no such file, damaged, of another format version, or not a policy.
     """
     try:
+        if path.is_file() and is_pickle(path):
+            raise UserError(
+                f"policy file {path} is a pickle, as brax.io.model.save_params writes: loading one "
+                "would run code from it. Give a checkpoint's folder instead, as "
+                "brax.training.agents.ppo.checkpoint.save writes (docs/bring_your_own.md)"
+            )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         fields = json.loads(str(arrays.pop(_HEADER)))
@@ -137,7 +146,9 @@ def names() -> list[str]:
 
 
 def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[PolicyHeader, Agent]:
-    """Reads the original policy of a robot: the file at `path`, or the one that ships.
+    """Reads the original policy of a robot: the one at `path`, or the one that ships.
+
+    At `path` is a policy file, or the folder of a Brax or Playground PPO checkpoint.
 
     With `dropout`, it must be one that was trained with dropout.
 
@@ -156,7 +167,13 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
             f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
             f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy"
         )
-    header, agent = load(file)
+    if file.is_dir():
+        # Imported here: it makes headers of this module.
+        from lamour_jax.policies import brax_checkpoint
+
+        header, agent = brax_checkpoint.load(file, envs.load(env, engine="mujoco"))
+    else:
+        header, agent = load(file)
     if header.env != robot:
         raise UserError(f"policy file {file} is for {header.env!r}, not for {robot!r}")
     if dropout and not header.dropout:
@@ -174,8 +191,16 @@ def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
         hidden_sizes=header.hidden_sizes,
         activation=header.activation,
         dropout=header.dropout,
+        output=header.output,
     )
     return dataclasses.replace(config, ppo=ppo)
+
+
+def is_pickle(path: Path) -> bool:
+    """Returns whether a file begins as pickles of protocol 2 and later do."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
 def _named_leaves(agent: Agent) -> dict[str, Any]:
