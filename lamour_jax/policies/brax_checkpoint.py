@@ -104,7 +104,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _layers(folder: Path, policy: Any, tanh: bool) -> Layers:
-    """Returns kernel and bias of each layer; the last gives means, and after them stds if `tanh`."""
+    """Returns kernel and bias of each layer; the last also gives stds if `tanh`."""
     try:
         params = policy["params"]
         hidden = params if tanh else params["MLP_0"]
@@ -150,9 +150,7 @@ def _select(statistics: Any, obs_key: str) -> Any:
     )
 
 
-def _std(
-    params: Any, layers: Layers, activation: Any, tanh: bool, log_scaled: bool
-) -> jax.Array:
+def _std(params: Any, layers: Layers, activation: Any, tanh: bool, log_scaled: bool) -> jax.Array:
     """Returns the noise's std `(action_size,)` in actions, at the mean observation."""
     x = jnp.zeros(layers[0][0].shape[0])
     for kernel, bias in layers[:-1]:
