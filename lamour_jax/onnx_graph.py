@@ -1,8 +1,8 @@
 """A policy as an ONNX graph, written node by node.
 
-The whole of it is a subtraction, a division and a few `Gemm`s. The converters from JAX would take
-any program, but bring a dozen packages with them (jax2onnx 0.17 and an older orbax than training
-uses), for a graph that fits on a page.
+The whole of it is a subtraction, a division and a few matrix products. A general converter
+(jax2onnx 0.17) would take any program, but brings fifteen packages and an older orbax than training
+uses, for a graph that fits on a page.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def policy_model(header: PolicyHeader, agent: Agent, about: dict[str, str]) -> A
     def activate(name: str, x: str) -> str:
         if name == "linear":
             return x
-        return (
-            node("Mul", x, node("Sigmoid", x)) if name == "swish" else node(_ACTIVATIONS[name], x)
-        )
+        if name == "swish":  # an operator of its own only from opset 24 on
+            return node("Mul", x, node("Sigmoid", x))
+        return node(_ACTIVATIONS[name], x)
 
     statistics = agent.observation_statistics
     x = node("Sub", "observation", constant("mean", statistics.mean))
