@@ -23,7 +23,7 @@ import mujoco
 import numpy as np
 from flax import struct
 
-from envs.physics import ENGINES, PhysicsData, make_engine
+from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
 
 
 class EnvironmentUnavailable(ValueError):
@@ -158,7 +158,7 @@ class RecoveryEnv(abc.ABC):
         self._terminate = terminate
         limits = [start.time_limit or self.episode_length for start in self._starts]
         self.time_limit = episode_length or max(limits)
-        self.engine = make_engine(engine, self.make_model())
+        self.engine = self._make_engine(engine)
 
     # What a robot's file says.
 
@@ -264,7 +264,7 @@ class RecoveryEnv(abc.ABC):
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
         key, start_key = jax.random.split(key)
-        data = self.engine.init(*self._sample_start(start_key))
+        data = self._begin(start_key)
         healthy = self.is_healthy(data)
         return State(
             data=data,
@@ -331,7 +331,7 @@ class RecoveryEnv(abc.ABC):
         """Returns `state`, or a freshly drawn start where it is done."""
         done = state.done > 0
         key, start_key = jax.random.split(state.info["key"])
-        data = self.engine.restart(state.data, done, *self._sample_start(start_key))
+        data = self._begin_where(done, state.data, start_key)
         healthy = jnp.where(done, self.is_healthy(data), state.info["healthy"])
         return state.replace(
             data=data,
@@ -350,6 +350,17 @@ class RecoveryEnv(abc.ABC):
                 "key": key,
             },
         )
+
+    def _make_engine(self, engine: str) -> PhysicsEngine:
+        return make_engine(engine, self.make_model())
+
+    def _begin(self, key: jax.Array) -> Any:
+        """Returns the physics at a start drawn with `key`."""
+        return self.engine.init(*self._sample_start(key))
+
+    def _begin_where(self, where: jax.Array, data: Any, key: jax.Array) -> Any:
+        """Returns `data`, or the physics at a start drawn with `key` where `where` is true."""
+        return self.engine.restart(data, where, *self._sample_start(key))
 
     def _sample_start(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         choice_key, key = jax.random.split(key)
