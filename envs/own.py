@@ -143,12 +143,10 @@ def _check_shapes(env: RecoveryEnv, where: str) -> None:
     }
     for name, (function, arguments, ndim, kind, wanted) in parts.items():
         result = _call(f"{where}.{name}()", lambda f=function, a=arguments: jax.eval_shape(f, *a))  # type: ignore[misc]
-        shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
-        if shape is None or len(shape) != ndim or not jnp.issubdtype(dtype, kind):
-            found = type(result).__name__ if shape is None else f"{dtype}{shape}"
+        shaped = isinstance(result, jax.ShapeDtypeStruct)
+        if not shaped or result.ndim != ndim or not jnp.issubdtype(result.dtype, kind):
+            found = f"{result.dtype}{result.shape}" if shaped else type(result).__name__
             raise UnusableEnvironment(f"{where}.{name}() must return {wanted}, not {found}")
-    state = _call(f"{where}.reset()", lambda: jax.eval_shape(env.reset, jax.random.key(0)))
-    _call(f"{where}.step()", lambda: jax.eval_shape(env.step, state, action))
 
 
 def _file_module(path: Path) -> ModuleType:

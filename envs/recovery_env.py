@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import importlib.util
 import inspect
 from collections.abc import Mapping
@@ -237,11 +238,11 @@ class RecoveryEnv(abc.ABC):
     def action_size(self) -> int:
         return self.model.nu
 
-    @property
+    @functools.cached_property
     def observation_size(self) -> int:
         return int(jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[0])
 
-    @property
+    @functools.cached_property
     def recovery_state_size(self) -> int:
         state = jax.eval_shape(self.reset, jax.random.key(0))
         return int(state.info["recovery_state"].shape[0])

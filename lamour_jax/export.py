@@ -104,7 +104,7 @@ def export(run: Path, out: Path, console: Console) -> dict[str, Any]:
     named = _policies(run, config)
     folder = RunFolder(out)
     onnx = None if missing_for_onnx() else _Onnx()
-    differences = {}
+    differences: dict[str, float] = {}
     for name, (header, agent) in named.items():
         act, observations = policy_function(header, agent), random_observations(agent)
         expected = np.asarray(jax.jit(act)(observations))

@@ -33,7 +33,8 @@ def policy_model(header: PolicyHeader, agent: Agent, about: dict[str, str]) -> A
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    nodes, constants = [], []
+    nodes: list[Any] = []
+    constants: list[Any] = []
 
     def constant(name: str, value: Any) -> str:
         array = np.asarray(value, np.float32)
