@@ -116,7 +116,7 @@ def export(run: Path, out: Path, console: Console) -> dict[str, Any]:
             file = out / f"{name}.onnx"
             onnx.write(file, header, agent, {"robot": env.name, "policy": name})
             results[file.name] = onnx.run(file, observations)
-        differences |= {file: float(np.abs(r - expected).max()) for file, r in results.items()}
+        differences |= {key: float(np.abs(r - expected).max()) for key, r in results.items()}
     if program is not None:
         recovered = jax.vmap(lambda state: program.is_recovered(state) == 1)
         content = serialise(recovered, env.recovery_state_size)
@@ -138,8 +138,8 @@ def export(run: Path, out: Path, console: Console) -> dict[str, Any]:
         "versions": system_facts()["versions"],
     }
     folder.write_json("export.json", facts)
-    for file, difference in differences.items():
-        console.say(f"  {file}: largest difference {difference:.1e} from the run's own policy")
+    for name, difference in differences.items():
+        console.say(f"  {name}: largest difference {difference:.1e} from the run's own policy")
     wrong = [name for name, difference in differences.items() if not difference <= TOLERANCE]
     if wrong:
         raise UserError(

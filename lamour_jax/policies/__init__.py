@@ -156,7 +156,7 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
         UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
             trained without dropout though that is needed.
     """
-    robot = envs.registry.get(env).name
+    robot = envs.registry.get(env).name if envs.own.is_own(env) else env
     name = f"{robot}{_WITH_DROPOUT}" if dropout else robot
     file = Path(path) if path else Path(str(resources.files(__name__) / f"{name}.npz"))
     with_dropout, setting = (
