@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import importlib.util
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -22,10 +24,14 @@ import mujoco
 import numpy as np
 from flax import struct
 
-from envs.physics import PhysicsData, make_engine
+from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
 
 
-class ModelUnavailable(ValueError):
+class EnvironmentUnavailable(ValueError):
+    """An environment cannot be had here; the message says why."""
+
+
+class ModelUnavailable(EnvironmentUnavailable):
     """A robot's model comes with a package that is not installed; the message says which."""
 
 
@@ -110,6 +116,7 @@ class RecoveryEnv(abc.ABC):
         recovered_share: it has recovered if it was healthy in this whole last share of an episode
             run to its time limit: the last 200 of 1,000 steps.
         has_goal: whether its task can be achieved, rather than only be done well.
+        engines: the physics engines that it can be put on, names of `envs.physics.ENGINES`.
     """
 
     name: ClassVar[str]
@@ -118,6 +125,7 @@ class RecoveryEnv(abc.ABC):
     episode_length: ClassVar[int] = 1000
     recovered_share: ClassVar[float] = 0.2
     has_goal: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ENGINES
 
     def __init__(
         self,
@@ -151,7 +159,7 @@ class RecoveryEnv(abc.ABC):
         self._terminate = terminate
         limits = [start.time_limit or self.episode_length for start in self._starts]
         self.time_limit = episode_length or max(limits)
-        self.engine = make_engine(engine, self.make_model())
+        self.engine = self._make_engine(engine)
 
     # What a robot's file says.
 
@@ -204,8 +212,14 @@ class RecoveryEnv(abc.ABC):
 
     @classmethod
     def all_starts(cls) -> dict[str, Start]:
-        """Returns `starts()`, and `ood-wide` where a bank of settled poses ships."""
-        starts = cls.starts()
+        """Returns `starts()` and what follows from them.
+
+        `ood-noisy`, where a robot does not say it itself, is `ood` with 0.05 rad more noise in
+        each hinge that has a motor; `ood-wide` is there where a bank of settled poses ships.
+        """
+        starts = dict(cls.starts())
+        if "ood-noisy" not in starts:
+            starts["ood-noisy"] = starts["ood"].with_noise(_motor_noise(cls.make_model()))
         bank = _settled_poses(cls.name)
         if bank is not None:
             starts.setdefault("ood-wide", Start(bank))
@@ -224,24 +238,34 @@ class RecoveryEnv(abc.ABC):
     def action_size(self) -> int:
         return self.model.nu
 
-    @property
+    @functools.cached_property
     def observation_size(self) -> int:
         return int(jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[0])
 
-    @property
+    @functools.cached_property
     def recovery_state_size(self) -> int:
         state = jax.eval_shape(self.reset, jax.random.key(0))
         return int(state.info["recovery_state"].shape[0])
 
     @classmethod
     def description(cls) -> str:
-        """Returns what the language model is told of each state and action entry (Markdown)."""
-        return (resources.files("envs") / "descriptions" / f"{cls.name}.md").read_text("utf-8")
+        """Returns what the language model is told of each state and action entry (Markdown).
+
+        The file `<name>.md` in `envs/descriptions`, or beside the file that defines the class.
+        Without either, the class's docstring and the names in its model.
+        """
+        ours = resources.files("envs") / "descriptions" / f"{cls.name}.md"
+        if ours.is_file():
+            return ours.read_text("utf-8")
+        beside = Path(inspect.getfile(cls)).with_name(f"{cls.name}.md")
+        if beside.is_file():
+            return beside.read_text("utf-8")
+        return _description_of_model(cls)
 
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
         key, start_key = jax.random.split(key)
-        data = self.engine.init(*self._sample_start(start_key))
+        data = self._begin(start_key)
         healthy = self.is_healthy(data)
         return State(
             data=data,
@@ -308,7 +332,7 @@ class RecoveryEnv(abc.ABC):
         """Returns `state`, or a freshly drawn start where it is done."""
         done = state.done > 0
         key, start_key = jax.random.split(state.info["key"])
-        data = self.engine.restart(state.data, done, *self._sample_start(start_key))
+        data = self._begin_where(done, state.data, start_key)
         healthy = jnp.where(done, self.is_healthy(data), state.info["healthy"])
         return state.replace(
             data=data,
@@ -327,6 +351,17 @@ class RecoveryEnv(abc.ABC):
                 "key": key,
             },
         )
+
+    def _make_engine(self, engine: str) -> PhysicsEngine:
+        return make_engine(engine, self.make_model())
+
+    def _begin(self, key: jax.Array) -> Any:
+        """Returns the physics at a start drawn with `key`."""
+        return self.engine.init(*self._sample_start(key))
+
+    def _begin_where(self, where: jax.Array, data: Any, key: jax.Array) -> Any:
+        """Returns `data`, or the physics at a start drawn with `key` where `where` is true."""
+        return self.engine.restart(data, where, *self._sample_start(key))
 
     def _sample_start(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         choice_key, key = jax.random.split(key)
@@ -358,6 +393,39 @@ def _settled_poses(name: str) -> np.ndarray | None:
     with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
         poses: np.ndarray = archive["qpos"]
         return poses
+
+
+def _motor_noise(model: mujoco.MjModel) -> np.ndarray:
+    """Returns `(nq,)`: 0.05 [rad] for each hinge that has a motor, else 0."""
+    noise = np.zeros(model.nq)
+    moved = model.actuator_trnid[model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT, 0]
+    for joint in moved:
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE:
+            noise[model.jnt_qposadr[joint]] = 0.05
+    return noise
+
+
+def _description_of_model(environment: type[RecoveryEnv]) -> str:
+    model = environment.make_model()
+    joints = [
+        f"- `{model.joint(index).name}`: "
+        f"{mujoco.mjtJoint(model.jnt_type[index]).name.removeprefix('mjJNT_').lower()}"
+        + (" from {:.3g} to {:.3g}".format(*model.jnt_range[index]) if limited else "")
+        for index, limited in enumerate(model.jnt_limited)
+    ]
+    actions = [f"- action[{index}]: `{model.actuator(index).name}`" for index in range(model.nu)]
+    paragraphs = [
+        f"# {environment.name}",
+        inspect.cleandoc(environment.__doc__ or ""),
+        f"**Original task:** {environment.original_task}.",
+        "## State",
+        "The entries are as said above. The joints of the model, in order:",
+        "\n".join(joints),
+        "## Action",
+        "Each entry is between -1 and 1.",
+        "\n".join(actions),
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
 def gymnasium_spec(file_name: str) -> mujoco.MjSpec:

@@ -13,7 +13,7 @@ import yaml
 
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import GuardConfig, PPOConfig
-from lamour_jax.ppo.networks import ACTIVATIONS
+from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS
 from reward_codegen.gemini import DEFAULT_MODEL
 
 Stage = Literal["recovery", "original"]
@@ -355,6 +355,8 @@ def validate(config: RunConfig) -> None:
         raise UserError(
             f"unknown ppo.activation {ppo.activation!r}; known: {', '.join(sorted(ACTIVATIONS))}"
         )
+    if ppo.output not in OUTPUTS:
+        raise UserError(f"unknown ppo.output {ppo.output!r}; known: {', '.join(sorted(OUTPUTS))}")
     shares = config.training_starts.values()
     if config.training_starts and (min(shares) < 0 or sum(shares) <= 0):
         raise UserError(

@@ -25,7 +25,7 @@ from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import write_json
 from lamour_jax.system import system_facts
-from reward_codegen import RewardCodeError, compile_reward
+from reward_codegen import RewardCodeError, RewardProgram, compile_reward
 
 
 @dataclass(frozen=True)
@@ -173,15 +173,7 @@ def load_run(run: Path) -> tuple[RunConfig, Controller, Agent]:
     network = header.network()
     if config.stage == "original":
         return config, Controller(network), agent
-    env = envs.load(config.env, engine="mujoco")
-    try:
-        program = compile_reward(
-            (run / "reward.py").read_text(encoding="utf-8"),
-            state_size=env.recovery_state_size,
-            action_size=env.action_size,
-        )
-    except (OSError, UnicodeDecodeError, RewardCodeError) as error:
-        raise UserError(f"the reward code {run / 'reward.py'} cannot be used: {error}") from None
+    program = load_program(run, envs.load(config.env, engine="mujoco"))
     needs_dropout = METHODS[config.method].needs_dropout
     _, original = policies.load_original(config.env, config.policy, needs_dropout)
     ingredients = Ingredients(program, config.objective, network, original)
@@ -189,12 +181,28 @@ def load_run(run: Path) -> tuple[RunConfig, Controller, Agent]:
     return config, controller, agent
 
 
+def load_program(run: Path, env: envs.RecoveryEnv) -> RewardProgram:
+    """Returns the reward program that a run was trained on.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return compile_reward(
+            (run / "reward.py").read_text(encoding="utf-8"),
+            state_size=env.recovery_state_size,
+            action_size=env.action_size,
+        )
+    except (OSError, UnicodeDecodeError, RewardCodeError) as error:
+        raise UserError(f"the reward code {run / 'reward.py'} cannot be used: {error}") from None
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.evaluate", args=argv)
     try:
         evaluate(arguments, prepare(arguments), Console())
-    except (UserError, EngineUnavailable) as error:
+    except (UserError, EngineUnavailable, envs.EnvironmentUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

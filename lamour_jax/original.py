@@ -56,7 +56,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     ordinary = envs.load(config.env, start="ordinary", engine=config.engine, terminate=False)
     objective = original_task()
     seed = config.seed + EVALUATION_SEED
-    with console.stage(f"Original task ({config.env}, {config.steps:,} steps)"):
+    with console.stage(f"Original task ({env.name}, {config.steps:,} steps)"):
         learner = Learner(
             env, objective, config.ppo, config.iterations, initial=initial, guard=config.guard
         )
@@ -72,12 +72,13 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             return shown | loss_facts(latest)
 
         header = policies.PolicyHeader(
-            env=config.env,
+            env=env.name,
             observation_size=env.observation_size,
             action_size=env.action_size,
             hidden_sizes=config.ppo.hidden_sizes,
             activation=config.ppo.activation,
             dropout=config.ppo.dropout,
+            output=config.ppo.output,
             provenance={},
         )
 
@@ -96,7 +97,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         mean = Evaluator(ordinary, controller, episodes)(agent, seed).summary()
         sampled = Evaluator(ordinary, controller, episodes, sampled=True)(agent, seed).summary()
     result = {
-        "env": config.env,
+        "env": env.name,
         "stage": "original",
         "engine": env.engine.name,
         "seed": config.seed,
@@ -113,7 +114,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         **system_facts(),
     }
     policies.save(folder.path / "policy.npz", header.derived(result), agent)
-    report.plot_curves(history.rows, folder.path / "curves.png", config.env)
+    report.plot_curves(history.rows, folder.path / "curves.png", env.name)
     # Last: a run with a result is finished.
     folder.write_json("result.json", result)
     success = f"success {mean['success_rate']:.2f}; " if env.has_goal else ""

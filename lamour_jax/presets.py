@@ -1,4 +1,4 @@
-"""Tuned settings, one recovery and one original preset a robot.
+"""Tuned settings, one recovery and one original preset a robot; defaults for robots of the user's.
 
 How each departs from the defaults, and what that gained, is told in docs/decisions.md.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import envs
 from lamour_jax.config import ObjectiveConfig, RunConfig, Stage
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import PPOConfig
@@ -138,6 +139,10 @@ _RECOVERY = {
 }
 
 
+_UNTUNED = RunConfig(
+    steps=1_000_000, objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1), ppo=PPOConfig()
+)
+
 # What differs from LaMOuR's coefficients. SeRO's uncertainty lies in 0..1, the library's rewards
 # between -8 and -10 at the OOD starts: at the same scale neither makes lying still worthwhile.
 _METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
@@ -151,15 +156,20 @@ def names() -> list[str]:
 def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
     """Returns the tuned settings of a robot for a stage, and a method in recovery.
 
+    A robot of the user's gets untuned ones: the defaults, with its own time limit and starts.
+
     Raises:
-        UserError: no preset for this robot.
+        UserError: no such robot.
     """
     table = _RECOVERY if stage == "recovery" else _ORIGINAL
-    if env not in table:
+    known = table.get(env)
+    if known is None and env not in envs.names() and not envs.own.is_own(env):
         raise UserError(f"no preset for environment {env!r}; known: {', '.join(sorted(table))}")
-    config = table[env]
+    robot = envs.registry.get(env)
+    config = known or dataclasses.replace(_UNTUNED, training_episode_length=robot.episode_length)
     if stage == "original":
-        config = dataclasses.replace(config, training_starts=_ROBUST_STARTS, start="ordinary")
+        shares = {name: share for name, share in _ROBUST_STARTS.items() if name in robot.starts()}
+        config = dataclasses.replace(config, training_starts=shares, start="ordinary")
     elif not config.training_starts:
         config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
     objective = dataclasses.replace(config.objective, **_METHODS.get(method, {}))

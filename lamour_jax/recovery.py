@@ -98,7 +98,7 @@ def run_recoveries(
             Identity(seeded, reward.program.source, digest(original)) for seeded in configs
         ]
 
-    with console.stage(f"Original policy ({config.env})"):
+    with console.stage(f"Original policy ({env.name})"):
         network = header.network()
         seeds = [seeded.seed + EVALUATION_SEED for seeded in configs]
         episodes = config.evaluation.episodes
@@ -186,7 +186,7 @@ def run_recoveries(
         for folder, (_, history), agent, seed, result in zip(
             folders, trained, agents, seeds, results, strict=True
         ):
-            report.plot_curves(history.rows, folder.path / "curves.png", config.env)
+            report.plot_curves(history.rows, folder.path / "curves.png", env.name)
             recorded = record_episode(out_of_distribution, controller, agent, seed)
             console.say(f"  {report.render_episode(env, *recorded, folder.path / 'episode.gif')}")
             # Last: a run with a result is finished.
@@ -220,7 +220,7 @@ def _result(
     skill = "success_rate" if env.has_goal else "return"
     facts = system_facts()
     return {
-        "env": config.env,
+        "env": env.name,
         "method": config.method,
         "engine": env.engine.name,
         "device": facts["device"],

@@ -60,8 +60,7 @@ def reward_task(
         UserError: an unknown environment, an unknown or healthy start, no original policy, or one
             that is useless.
     """
-    _check_name(name)
-    known = envs.registry.get(name).starts()
+    known = _get(name).all_starts()
     if start not in known:
         raise UserError(f"unknown start {start!r} for {name}; known: {', '.join(known)}")
     if original is None:
@@ -75,7 +74,7 @@ def reward_task(
         ordinary = envs.load(name, start="ordinary", engine="mujoco", terminate=False)
         probes = make_probes(env, ordinary, *original)
     return RewardTask(
-        name=name,
+        name=env.name,
         description=env.description(),
         original_task=env.original_task,
         state_size=env.recovery_state_size,
@@ -83,7 +82,7 @@ def reward_task(
         picture=_picture(env, start, say) if picture else None,
         situation=state_in_words(env.description(), np.asarray(_state(env, start))),
         probes=probes,
-        manipulation=name in _MANIPULATION,
+        manipulation=env.name in _MANIPULATION,
     )
 
 
@@ -98,7 +97,7 @@ def sizes(name: str) -> tuple[int, int]:
     Raises:
         UserError: it is unknown.
     """
-    _check_name(name)
+    _get(name)
     with _on_host():
         env = envs.load(name, engine="mujoco")
         return env.recovery_state_size, env.action_size
@@ -233,25 +232,30 @@ def state_in_words(description: str, obs: np.ndarray) -> str:
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
         for line in table.splitlines()
-        if re.match(r"\| *\d", line)
+        if re.match(r"\| *\d+ *(\|[^|]*){3}", line)
     ]
     lines = []
     for row in rows:
         index, meaning, unit = int(row[0]), row[2], row[3]
+        if index >= len(obs):
+            continue  # of a description that is not ours
         value = float(obs[index])
         if abs(value) >= 5e-4:
             lines.append(f"- state[{index}] = {value:.3f} {unit.replace('-', '')}: {meaning}")
     return "\n".join([*lines, "- all other entries of the state are 0"])
 
 
-def _check_name(name: str) -> None:
-    if name not in envs.names():
-        raise UserError(f"unknown environment {name!r}; known: {', '.join(envs.names())}")
+def _get(name: str) -> type[RecoveryEnv]:
+    try:
+        return envs.registry.get(name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _pose(env: RecoveryEnv, start: str) -> tuple[jax.Array, jax.Array]:
-    """Positions and velocities at a start, without its noise."""
-    return jnp.asarray(env.starts()[start].qpos, jnp.float32), jnp.zeros(env.model.nv)
+    """Positions and velocities at a start, without its noise; the first pose of a bank."""
+    qpos = np.atleast_2d(env.all_starts()[start].qpos)[0]
+    return jnp.asarray(qpos, jnp.float32), jnp.zeros(env.model.nv)
 
 
 def _state(env: RecoveryEnv, start: str) -> jax.Array:
@@ -262,7 +266,7 @@ def _picture(env: RecoveryEnv, start: str, say: Say) -> bytes | None:
     from PIL import Image
 
     try:
-        pixels = render_image(env.model, env.starts()[start].qpos)
+        pixels = render_image(env.model, np.asarray(_pose(env, start)[0]))
     except RenderingUnavailable as reason:
         say(f"no picture for the model, which is told the state in numbers instead: {reason}")
         return None

@@ -42,7 +42,7 @@ class Arguments:
     """Teach a robot to come back from a state that its training never saw."""
 
     env: str = "half_cheetah"
-    """Robot: ant, half_cheetah, hopper, humanoid, push_chair or walker2d."""
+    """Robot: ant, half_cheetah, hopper, humanoid, push_chair, walker2d, or your FILE.py:CLASS."""
     stage: Stage = "recovery"
     """recovery, or original to train an original policy anew."""
     engine: str = "auto"
@@ -100,7 +100,8 @@ def resolve(arguments: Arguments) -> RunConfig:
     Raises:
         UserError: an unknown name or an impossible value.
     """
-    _check_name("--env", arguments.env, envs.names())
+    robot = _robot(arguments.env)
+    name = envs.own.absolute(arguments.env)
     if arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
     if arguments.together and (arguments.seeds == 1 or arguments.stage == "original"):
@@ -108,7 +109,7 @@ def resolve(arguments: Arguments) -> RunConfig:
     if arguments.auto_resume and arguments.out is None:
         raise UserError("--auto-resume is for a folder that stays the same: give one by --out")
     config = dataclasses.replace(
-        preset(arguments.env, arguments.stage, arguments.method),
+        preset(name, arguments.stage, arguments.method),
         engine=arguments.engine,
         reward=arguments.reward,
         reward_options=RewardConfig(
@@ -130,14 +131,17 @@ def resolve(arguments: Arguments) -> RunConfig:
         config = dataclasses.replace(config, log=tuple(names))
     for assignment in arguments.set:
         config = override(config, assignment)
-    _check_name("--env", config.env, envs.names())
+    _robot(config.env)
     _check_name("--engine", config.engine, ENGINES)
+    if config.engine not in robot.engines:
+        only = ", ".join(robot.engines)
+        raise UserError(f"{robot.name} has an engine of its own: --engine {only}")
     _check_name("--method", config.method, METHODS)
-    if (config.env, config.stage) != (arguments.env, arguments.stage):
+    if (config.env, config.stage) != (name, arguments.stage):
         raise UserError("choose the robot by --env and the stage by --stage, not by --set")
-    starts = envs.registry.get(config.env).all_starts()
-    for name in (config.start, *config.training_starts):
-        _check_name("--start", name, starts)
+    starts = robot.all_starts()
+    for start in (config.start, *config.training_starts):
+        _check_name("--start", start, starts)
     validate(config)
     return config
 
@@ -155,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     except interruption.Interrupted as interrupted:
         print(f"{interrupted}; {command.how_to_go_on()}", file=sys.stderr)
         return interrupted.status
-    except (UserError, EngineUnavailable, envs.ModelUnavailable) as error:
+    except (UserError, EngineUnavailable, envs.EnvironmentUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -188,7 +192,7 @@ class Command:
             return
         config = resolve(arguments)
         loggers.require(config.log)
-        self._out = arguments.out or RunFolder.default_path(config.env)
+        self._out = arguments.out or RunFolder.default_path(envs.registry.get(config.env).name)
         configs = [
             dataclasses.replace(config, seed=config.seed + index)
             for index in range(arguments.seeds)
@@ -275,6 +279,12 @@ def _announce(config: RunConfig, folders: Sequence[RunFolder], console: Console)
         "folder": ", ".join(str(folder.path) for folder in folders),
     }
     console.announce(run | run_facts(config.engine))
+
+
+def _robot(name: str) -> type[envs.RecoveryEnv]:
+    if not envs.own.is_own(name):
+        _check_name("--env", name, [*envs.names(), "your own: FILE.py:CLASS"])
+    return envs.registry.get(name)
 
 
 def _check_name(option: str, name: str, known: object) -> None:

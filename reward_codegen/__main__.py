@@ -138,7 +138,7 @@ def _generate(arguments: Generate) -> int:
 
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
     task = reward_task(arguments.env, arguments.start, arguments.policy, say=_say)
-    folder = RunFolder(arguments.out or Path("runs") / f"{stamp}-reward-{arguments.env}")
+    folder = RunFolder(arguments.out or Path("runs") / f"{stamp}-reward-{task.name}")
     _say(f"every attempt is written to {folder.path / 'generation'}")
     model = GeminiModel(arguments.model, _say)
     generation = generate(

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import envs
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
@@ -38,6 +39,7 @@ class PolicyHeader:
         env: robot it was trained for.
         observation_size, action_size, hidden_sizes, activation: its networks' shape.
         dropout: share of hidden units that was left out while it was trained.
+        output: what its mean actions pass through, `linear` or `tanh`.
         provenance: how it came to be and what it was measured at, as plain JSON.
         format_version: of this file format.
     """
@@ -49,6 +51,7 @@ class PolicyHeader:
     activation: str
     provenance: dict[str, Any]
     dropout: float = 0.0
+    output: str = "linear"
     format_version: int = FORMAT_VERSION
 
     def network(self) -> ActorCritic:
@@ -59,6 +62,7 @@ class PolicyHeader:
             self.hidden_sizes,
             self.activation,
             self.dropout,
+            self.output,
         )
 
     def derived(self, provenance: dict[str, Any]) -> PolicyHeader:
@@ -90,6 +94,12 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
         UserError: no such file, damaged, of another format version, or not a policy.
     """
     try:
+        if path.is_file() and is_pickle(path):
+            raise UserError(
+                f"policy file {path} is a pickle, as brax.io.model.save_params writes: loading one "
+                "would run code from it. Give a checkpoint's folder instead, as "
+                "brax.training.agents.ppo.checkpoint.save writes (docs/bring_your_own.md)"
+            )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         fields = json.loads(str(arrays.pop(_HEADER)))
@@ -139,7 +149,9 @@ def names() -> list[str]:
 
 
 def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[PolicyHeader, Agent]:
-    """Reads the original policy of a robot: the file at `path`, or the one that ships.
+    """Reads the original policy of a robot: the one at `path`, or the one that ships.
+
+    At `path` is a policy file, or the folder of a Brax or Playground PPO checkpoint.
 
     With `dropout`, it must be one that was trained with dropout.
 
@@ -147,19 +159,26 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
         UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
             trained without dropout though that is needed.
     """
-    name = f"{env}{_WITH_DROPOUT}" if dropout else env
+    robot = envs.registry.get(env).name if envs.own.is_own(env) else env
+    name = f"{robot}{_WITH_DROPOUT}" if dropout else robot
     file = Path(path) if path else Path(str(resources.files(__name__) / f"{name}.npz"))
     with_dropout, setting = (
         (" trained with dropout", " --set ppo.dropout=0.1") if dropout else ("", "")
     )
     if not path and not file.exists():
         raise UserError(
-            f"no original policy{with_dropout} ships for {env!r}; train one with `python -m "
+            f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
             f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy"
         )
-    header, agent = load(file)
-    if header.env != env:
-        raise UserError(f"policy file {file} is for {header.env!r}, not for {env!r}")
+    if file.is_dir():
+        # Imported here: it makes headers of this module.
+        from lamour_jax.policies import brax_checkpoint
+
+        header, agent = brax_checkpoint.load(file, envs.load(env, engine="mujoco"))
+    else:
+        header, agent = load(file)
+    if header.env != robot:
+        raise UserError(f"policy file {file} is for {header.env!r}, not for {robot!r}")
     if dropout and not header.dropout:
         raise UserError(
             f"policy file {file} was trained without dropout, which this method needs; train one "
@@ -175,8 +194,16 @@ def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
         hidden_sizes=header.hidden_sizes,
         activation=header.activation,
         dropout=header.dropout,
+        output=header.output,
     )
     return dataclasses.replace(config, ppo=ppo)
+
+
+def is_pickle(path: Path) -> bool:
+    """Returns whether a file begins as pickles of protocol 2 and later do."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
 def _named_leaves(agent: Agent) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class PPOConfig:
         max_grad_norm: gradients are scaled down to this global norm.
         critic_warmup: share of training in which only the critic learns.
         hidden_sizes: units of the hidden layers of both networks.
-        activation: their activation, tanh, elu or swish.
+        activation: their activation, tanh, elu, swish or relu.
+        output: what mean actions pass through, linear or tanh (Brax's policies).
         dropout: share of the policy's hidden units that is left out while training (SeRO).
         std: initial standard deviation of the action noise.
         min_std: floor of the learned standard deviation.
@@ -63,6 +64,7 @@ class PPOConfig:
     critic_warmup: float = 0.0
     hidden_sizes: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
+    output: str = "linear"
     dropout: float = 0.0
     std: float = 0.6
     min_std: float = 0.15

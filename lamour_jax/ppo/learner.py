@@ -70,6 +70,7 @@ class Learner:
             config.hidden_sizes,
             config.activation,
             config.dropout,
+            config.output,
         )
         self._env = env
         self._objective = objective

@@ -12,7 +12,9 @@ from brax.training.acme import running_statistics
 from brax.training.distribution import NormalDistribution
 from flax import struct
 
-ACTIVATIONS = {"tanh": nn.tanh, "elu": nn.elu, "swish": nn.swish}
+ACTIVATIONS = {"tanh": nn.tanh, "elu": nn.elu, "swish": nn.swish, "relu": nn.relu}
+# What a mean action passes through: Brax's usual policies bound it by tanh.
+OUTPUTS = {"linear": lambda x: x, "tanh": nn.tanh}
 # Observations further than this many standard deviations out are clipped. An out-of-distribution
 # pose lies up to 30 out: the usual clip at 5 or 10 would hide it.
 MAX_NORMALIZED_OBSERVATION = 40.0
@@ -31,11 +33,13 @@ class MLP(nn.Module):
         layer_sizes: units of each layer, the output's last.
         activation: a name of `ACTIVATIONS`, after every layer but the last.
         output_scale: gain of the last layer's initial weights.
+        output: a name of `OUTPUTS`, after the last layer.
     """
 
     layer_sizes: Sequence[int]
     activation: str
     output_scale: float
+    output: str = "linear"
 
     @nn.compact
     def __call__(
@@ -50,7 +54,7 @@ class MLP(nn.Module):
         if hidden:
             return x
         last = nn.initializers.orthogonal(self.output_scale)
-        return nn.Dense(self.layer_sizes[-1], kernel_init=last)(x)
+        return OUTPUTS[self.output](nn.Dense(self.layer_sizes[-1], kernel_init=last)(x))
 
 
 class AgentParams(struct.PyTreeNode):
@@ -106,8 +110,16 @@ class ActorCritic:
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
         dropout: float = 0.0,
+        output: str = "linear",
     ):
-        """Builds the networks; `dropout` is the share of hidden policy units left out.
+        """Builds the networks.
+
+        Args:
+            observation_size, action_size: of the environment.
+            hidden_sizes: units of the hidden layers of both networks.
+            activation: a name of `ACTIVATIONS`, after each of them.
+            dropout: share of hidden policy units that is left out.
+            output: a name of `OUTPUTS`, what mean actions pass through.
 
         Raises:
             ValueError: `activation` is not in `ACTIVATIONS`.
@@ -120,7 +132,7 @@ class ActorCritic:
         self.action_size = action_size
         self.dropout = dropout
         self._hidden_sizes = tuple(hidden_sizes)
-        self._policy = MLP((*hidden_sizes, action_size), activation, output_scale=0.01)
+        self._policy = MLP((*hidden_sizes, action_size), activation, 0.01, output)
         self._critic = MLP((*hidden_sizes, 1), activation, output_scale=1.0)
         self._distribution = NormalDistribution(action_size)
 

@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         qpos, qvel = record(
             env, controller, agent, arguments.episodes, arguments.states, arguments.seed
         )
-    except UserError as error:
+    except (UserError, envs.EnvironmentUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     np.savez_compressed(arguments.out, qpos=qpos.astype("f4"), qvel=qvel.astype("f4"))

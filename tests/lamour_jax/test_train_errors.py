@@ -240,8 +240,15 @@ def test_reward_file_that_cannot_be_read(
     assert "give auto, library, gemini, or the path of a file" in message
 
 
-@pytest.mark.skipif(importlib.util.find_spec("warp") is not None, reason="warp-lang is installed")
-def test_engine_that_is_not_installed(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
+def test_engine_that_is_not_installed(
+    capsys: pytest.CaptureFixture[str], policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "warp" else find(name, *rest),
+    )
     message = error(capsys, "--policy", policy, "--engine", "mjx-warp")
     assert "needs warp-lang" in message
 
