@@ -82,6 +82,17 @@ def _draw(backend: str, job: tuple[mujoco.MjModel, np.ndarray, int, int]) -> tup
     return b"", complaint[-1] if complaint else f"stopped with status {process.returncode}"
 
 
+def video_format() -> str:
+    """Returns the best format that can be written here: `.mp4` with imageio-ffmpeg, or `.gif`."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        get_ffmpeg_exe()
+    except (ImportError, RuntimeError):  # not installed, or without a program for this machine
+        return ".gif"
+    return ".mp4"
+
+
 def write_video(frames: np.ndarray, path: str | Path, fps: float) -> None:
     """Writes `frames` `(T, height, width, 3)` uint8 as a `.gif`, or as an `.mp4`.
 
