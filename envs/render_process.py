@@ -39,7 +39,7 @@ def beautify(model: mujoco.MjModel) -> None:
                 if texture >= 0:
                     _recolor(model, texture, *TILES)
     for geom in np.flatnonzero(model.geom_bodyid > 0):  # plain colours, in which shape shows best
-        model.geom_rgba[geom] = geom_color(model, geom)
+        model.geom_rgba[geom] = geom_color(model, int(geom))
         model.geom_matid[geom] = -1
     model.vis.headlight.ambient[:] = 0.35
     model.vis.headlight.diffuse[:] = 0.25

@@ -69,10 +69,8 @@ def visible_geoms(model: mujoco.MjModel) -> list[Geom]:
                 first, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
                 vertices = model.mesh_vert[first : first + count].copy()
         quaternion = model.geom_quat[index].copy()
-        if (
-            kind == "box"
-            and model.geom_type[index] != mujoco.mjtGeom.mjGEOM_BOX
-            or (kind == "mesh" and not len(faces))
+        if (kind == "box" and model.geom_type[index] != mujoco.mjtGeom.mjGEOM_BOX) or (
+            kind == "mesh" and not len(faces)
         ):
             kind = "box"
             center, size = model.geom_aabb[index, :3], model.geom_aabb[index, 3:].copy()

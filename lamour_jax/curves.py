@@ -37,7 +37,7 @@ def panels(rows: list[dict[str, float]], dark: bool) -> dict[str, str]:
 
     ink, rule = ("#e8eaed", "#4a5058") if dark else ("#1b1f24", "#c8ccd1")
     colors = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), ink)
-    style = colors | {
+    style: Any = colors | {
         "axes.edgecolor": rule,
         "grid.color": rule,
         "axes.facecolor": "none",
@@ -72,6 +72,7 @@ def _curve(axes: Any, rows: list[dict[str, float]], name: str, label: str, **sty
 
 
 def _finish(axes: Any) -> None:
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("environment steps [million]")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)

@@ -106,9 +106,10 @@ def run_recoveries(
             "ordinary": Evaluator(load("ordinary", terminate=False), controller, episodes),
         }
         before = [{name: run(original, seed) for name, run in measure.items()} for seed in seeds]
+        ordinary, ood = (before[0][name].summary() for name in ("ordinary", config.start))
         console.say(
-            f"  ordinary return {before[0]['ordinary'].summary()['return']:.0f}; from start "
-            f"{config.start!r}: recovery rate {before[0][config.start].summary()['recovery_rate']:.2f}"
+            f"  ordinary return {ordinary['return']:.0f}; from start {config.start!r}: "
+            f"recovery rate {ood['recovery_rate']:.2f}"
         )
 
     side_by_side = f" x {len(configs)} seeds" if len(configs) > 1 else ""
@@ -208,6 +209,8 @@ def _result(
     )
     distinct = recordings.distinct_episodes(episodes_after[config.start])
     recovered = int(np.sum(episodes_after[config.start].recovered))
+    # From a start without noise all episodes are one, which says nothing of others.
+    interval = recovery_interval(recovered, config.evaluation.episodes) if distinct > 1 else None
     # What the original policy was good for: reaching its goal, where there is one.
     skill = "success_rate" if env.has_goal else "return"
     facts = system_facts()
@@ -223,9 +226,7 @@ def _result(
         "env_steps_per_second": history.steps_per_second,
         "episodes": ood["episodes"],
         "recovery_rate": ood["recovery_rate"],
-        "recovery_rate_interval": recovery_interval(recovered, ood["episodes"])
-        if distinct > 1
-        else None,
+        "recovery_rate_interval": interval,
         "distinct_episodes": distinct,
         "recovery_rate_strict": ood["recovery_rate_strict"],
         "recovery_rate_stochastic": evaluations[config.start + SAMPLED]["recovery_rate"],

@@ -29,6 +29,7 @@ from lamour_jax.run_folder import read_metrics, write_text
 
 FILE = "report.html"
 
+_NOTHING = "\N{EN DASH}"  # in the place of a number that is not there
 _LONGEST_TEXT = 40_000  # characters of one reply or prompt
 _LARGEST_PICTURE = 1_000_000  # bytes
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -216,7 +217,7 @@ def _finite(value: Any) -> bool:
 
 
 def _number(value: Any, digits: int = 0) -> str:
-    return f"{value:,.{digits}f}" if _finite(value) else "–"
+    return f"{value:,.{digits}f}" if _finite(value) else _NOTHING
 
 
 def _rate(value: Any) -> str:
@@ -226,7 +227,7 @@ def _rate(value: Any) -> str:
 def _percent(value: Any) -> str:
     """A share in per cent; a decimal where rounding would make it 0 or 100."""
     if not _finite(value):
-        return "–"
+        return _NOTHING
     percent = 100.0 * value
     rounds_away = 0.0 < percent < 1.0 or 99.0 < percent < 100.0
     return f"{percent:.{1 if rounds_away else 0}f} %"

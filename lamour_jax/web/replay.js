@@ -38,6 +38,9 @@
   controls.minDistance = 0.6 * data.radius;
   controls.maxDistance = 30 * data.radius;
   controls.maxPolarAngle = 0.52 * Math.PI;
+  // The page scrolls on under the pointer until the view is pressed; on a phone it always does.
+  controls.enableZoom = false;
+  renderer.domElement.style.touchAction = "pan-y";
 
   const skylight = new THREE.HemisphereLight("#ffffff", "#8a8f96", 1);
   const sun = new THREE.DirectionalLight("#ffffff", 1);
@@ -262,6 +265,8 @@
     event.preventDefault();
     play(!playing);
   });
+  part("view").addEventListener("pointerdown", () => (controls.enableZoom = true));
+  part("view").addEventListener("pointerleave", () => (controls.enableZoom = false));
   controls.addEventListener("change", () => (dirty = true));
   dark.addEventListener("change", applyTheme);
   new ResizeObserver(resize).observe(part("view"));
