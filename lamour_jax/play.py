@@ -5,7 +5,9 @@ The policy acts live, in C MuJoCo; without a display, `--record FILE` writes a v
 
 from __future__ import annotations
 
+import copy
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ import tyro
 import envs
 from envs import RecoveryEnv, State
 from envs.physics import EngineUnavailable
+from envs.render_process import beautify, camera_for
 from envs.rendering import VIDEO_FORMATS, RenderingUnavailable, render_frames, write_video
 from lamour_jax import recordings
 from lamour_jax.config import read_config
@@ -179,20 +182,23 @@ def _begin_as(env: RecoveryEnv, state: State, episode: recordings.RecordedEpisod
 def _show(env: RecoveryEnv, states: Iterator[State], seconds: float | None) -> None:
     from mujoco import viewer
 
-    model, data = env.model, mujoco.MjData(env.model)
+    model = copy.deepcopy(env.model)
+    beautify(model)
+    data = mujoco.MjData(model)
+    camera = camera_for(model, data)
     _put(model, data, next(states))
-    print(f"{env.name}: close the window to stop")
+    print(f"{env.name}: close the window to stop", flush=True)
     end = float("inf") if seconds is None else seconds
     shown = 0.0
+    others = set(threading.enumerate())
     with viewer.launch_passive(model, data, show_left_ui=False, show_right_ui=False) as window:
-        window.cam.type = mujoco.mjtCamera.mjCAMERA_TRACKING
-        window.cam.trackbodyid = 1
-        window.cam.distance = 2.5 * model.stat.extent
-        window.cam.azimuth, window.cam.elevation = 100.0, -14.0
+        window.cam.type, window.cam.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, 1
+        window.cam.azimuth, window.cam.elevation = camera.azimuth, camera.elevation
+        window.cam.distance = camera.distance
         due = time.monotonic()
         for state in states:
             if not window.is_running() or shown >= end:
-                return
+                break
             with window.lock():
                 _put(model, data, state)
             window.sync()
@@ -200,6 +206,9 @@ def _show(env: RecoveryEnv, states: Iterator[State], seconds: float | None) -> N
             due += env.control_timestep
             time.sleep(max(0.0, due - time.monotonic()))
             due = max(due, time.monotonic() - 0.2)  # a slow machine does not hurry afterwards
+    # The viewer draws on in a thread of its own, under which the window must not be taken away.
+    for thread in set(threading.enumerate()) - others:
+        thread.join(timeout=10.0)
 
 
 def _put(model: mujoco.MjModel, data: mujoco.MjData, state: State) -> None:
