@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,20 @@ def test_mp4(flashes: np.ndarray, tmp_path: Path) -> None:
     write_video(flashes, tmp_path / "video.mp4", fps=20)
     about = next(ffmpeg.read_frames(str(tmp_path / "video.mp4")))
     assert (about["size"], about["fps"]) == ((WIDTH, HEIGHT), 20)
+
+
+def test_mp4_of_odd_sizes(flashes: np.ndarray, tmp_path: Path) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    write_video(flashes[:, 1:, 1:], tmp_path / "video.mp4", fps=20)
+    about = next(ffmpeg.read_frames(str(tmp_path / "video.mp4")))
+    assert about["size"] == (WIDTH, HEIGHT)
+
+
+def test_best_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = importlib.util.find_spec("imageio_ffmpeg") is not None
+    assert rendering.video_format() == (".mp4" if installed else ".gif")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # imports fail
+    assert rendering.video_format() == ".gif"
 
 
 def test_mp4_says_what_to_install(
