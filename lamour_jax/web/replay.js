@@ -198,9 +198,10 @@
     root.dataset.episode = episode.names.join(" ");
     part("scrubber").max = episode.duration;
     part("scrubber").step = episode.timestep / 2;
+    const total = Math.round(episode.return).toLocaleString("en");
     part("facts").textContent = episode.recovered
-      ? `healthy for good after ${episode.recoveryTime.toFixed(2)} s; return ${episode.return}`
-      : `did not come back; return ${episode.return}`;
+      ? `healthy for good after ${episode.recoveryTime.toFixed(2)} s; return ${total}`
+      : `did not come back; return ${total}`;
     for (const button of part("episodes").children) {
       button.setAttribute("aria-pressed", String(Number(button.value) === index));
     }
@@ -241,7 +242,7 @@
   function draw(now) {
     requestAnimationFrame(draw);
     if (playing) {
-      const passed = last === null ? 0 : Math.min(0.1, (now - last) / 1000);
+      const passed = last === null ? 0 : Math.min(0.25, (now - last) / 1000);
       last = now;
       seek(time + passed * Number(part("speed").value));
       if (time >= episode.duration) play(false);

