@@ -7,6 +7,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from lamour_jax.errors import UserError
@@ -54,9 +55,8 @@ def choose(episodes: Episodes, original: Episodes | None = None) -> list[Recorde
         original: of the original policy from the same starts; its episode from the median's start
             comes last.
     """
-    order = np.lexsort(
-        (episodes.full_return, -np.asarray(episodes.steps_to_recovery), episodes.recovered)
-    )
+    episodes, original = jax.device_get((episodes, original))
+    order = np.lexsort((episodes.full_return, -episodes.steps_to_recovery, episodes.recovered))
     places = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
     chosen: list[RecordedEpisode] = []
     for name in CHOICES:
