@@ -66,7 +66,7 @@ def test_record_begins_as_the_episode_began(run: Path, tmp_path: Path) -> None:
     if status == 2:
         pytest.skip("nothing can be drawn here")
     frames = imageio.v3.imread(file)
-    assert len(frames) == 11  # at 0.05 s a step, 25 frames per second ask for every other one
+    assert len(frames) == 21  # the start, and 20 steps of 0.05 s
     assert (frames[0] != frames[-1]).any()
     assert main([str(run), "--record", str(file)]) == 2  # nothing is overwritten
 
