@@ -39,9 +39,7 @@ def beautify(model: mujoco.MjModel) -> None:
                 if texture >= 0:
                     _recolor(model, texture, *TILES)
     for geom in np.flatnonzero(model.geom_bodyid > 0):  # plain colours, in which shape shows best
-        material = model.geom_matid[geom]
-        if material >= 0 and (model.geom_rgba[geom] == DEFAULT_COLOR).all():
-            model.geom_rgba[geom] = model.mat_rgba[material]
+        model.geom_rgba[geom] = geom_color(model, int(geom))
         model.geom_matid[geom] = -1
     model.vis.headlight.ambient[:] = 0.35
     model.vis.headlight.diffuse[:] = 0.25
@@ -53,6 +51,14 @@ def beautify(model: mujoco.MjModel) -> None:
     model.light_specular[:] = 0.15
     model.vis.rgba.haze[:] = [*HORIZON, 1.0]
     model.vis.quality.shadowsize = 1024
+
+
+def geom_color(model: mujoco.MjModel, geom: int) -> np.ndarray:
+    """Returns a geom's RGBA `(4,)`: its own, or its material's where it leaves it to that."""
+    material = model.geom_matid[geom]
+    if material >= 0 and (model.geom_rgba[geom] == DEFAULT_COLOR).all():
+        return np.array(model.mat_rgba[material])
+    return np.array(model.geom_rgba[geom])
 
 
 def _remove_stars(model: mujoco.MjModel, texture: int) -> None:
@@ -77,16 +83,21 @@ def _recolor(model: mujoco.MjModel, texture: int, dark: np.ndarray, light: np.nd
 
 def camera_for(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjvCamera:
     """Returns a camera beside the robot that holds all of it at the model's reference pose."""
-    mujoco.mj_resetData(model, data)
-    mujoco.mj_forward(model, data)
-    solid = np.flatnonzero(model.geom_bodyid > 0)
-    reach = np.linalg.norm(data.geom_xpos[solid] - data.subtree_com[0], axis=1)
-    radius = float((reach + model.geom_rbound[solid]).max())
+    radius = reach(model, data)
     camera = mujoco.MjvCamera()
     camera.azimuth, camera.elevation = 100.0, -14.0  # along +y: forward is to the right
     camera.distance = 1.25 * radius / np.tan(np.deg2rad(model.vis.global_.fovy) / 2)
     camera.lookat[2] = 0.9 * data.subtree_com[0, 2]
     return camera
+
+
+def reach(model: mujoco.MjModel, data: mujoco.MjData) -> float:
+    """Sets the reference pose; returns the radius [m] of what moves around its centre of mass."""
+    mujoco.mj_resetData(model, data)
+    mujoco.mj_forward(model, data)
+    solid = np.flatnonzero(model.geom_bodyid > 0)
+    distance = np.linalg.norm(data.geom_xpos[solid] - data.subtree_com[0], axis=1)
+    return float((distance + model.geom_rbound[solid]).max(initial=0.1))
 
 
 def bring_home(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:

@@ -82,6 +82,17 @@ def _draw(backend: str, job: tuple[mujoco.MjModel, np.ndarray, int, int]) -> tup
     return b"", complaint[-1] if complaint else f"stopped with status {process.returncode}"
 
 
+def video_format() -> str:
+    """Returns the best format that can be written here: `.mp4` with imageio-ffmpeg, or `.gif`."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        get_ffmpeg_exe()
+    except (ImportError, RuntimeError):  # not installed, or without a program for this machine
+        return ".gif"
+    return ".mp4"
+
+
 def write_video(frames: np.ndarray, path: str | Path, fps: float) -> None:
     """Writes `frames` `(T, height, width, 3)` uint8 as a `.gif`, or as an `.mp4`.
 
@@ -119,11 +130,17 @@ def _write_mp4(frames: np.ndarray, path: Path, fps: float) -> None:
         raise ModuleNotFoundError(
             "writing .mp4 needs imageio-ffmpeg: pip install imageio-ffmpeg, or choose a .gif"
         )
-    from imageio_ffmpeg import write_frames
+    from imageio_ffmpeg import get_ffmpeg_exe
 
     height, width = frames.shape[1:3]
-    writer = write_frames(str(path), (width, height), fps=fps, macro_block_size=2)
-    writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    # Not by imageio_ffmpeg's own writer: it forks, which JAX's threads may not survive.
+    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
+    # The format that every player reads has an even number of pixels each way.
+    target = "-vf pad=ceil(iw/2)*2:ceil(ih/2)*2 -c:v libx264 -pix_fmt yuv420p -crf 20"
+    command = [get_ffmpeg_exe(), "-y", "-v", "error", *source.split(), *target.split()]
+    subprocess.run(
+        [*command, "-movflags", "+faststart", str(path.absolute())],
+        input=np.ascontiguousarray(frames).tobytes(),
+        capture_output=True,
+        check=True,
+    )

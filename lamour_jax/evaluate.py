@@ -15,12 +15,12 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
-from lamour_jax import original, policies, recovery, report
+from lamour_jax import original, pictures, policies, recordings, recovery
 from lamour_jax.config import RunConfig, read_config
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
-from lamour_jax.evaluation import Evaluator, record_episode
+from lamour_jax.evaluation import Evaluator
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import write_json
@@ -116,8 +116,9 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
     config, controller, agent = load_run(arguments.run)
     env = envs.load(config.env, start=job.start, engine=arguments.engine, terminate=False)
     with console.stage(f"{config.env} from start {job.start!r} in {env.engine.name}"):
-        measure = Evaluator(env, controller, job.episodes, arguments.sampled)
-        summary = measure(agent, job.seed).summary()
+        measure = Evaluator(env, controller, job.episodes, arguments.sampled, record=True)
+        measured = measure(agent, job.seed)
+        summary = measured.summary()
         retention = {}
         if controller.original is not None and job.start == "ordinary":
             before_return = measure(controller.original, job.seed).summary()["return"]
@@ -143,8 +144,9 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
     job.out.parent.mkdir(exist_ok=True)
     write_json(job.out, result)
     with console.stage("Episode"):
-        recorded = record_episode(env, controller, agent, job.seed)
-        console.say(f"  {report.render_episode(env, *recorded, job.out.with_suffix('.gif'))}")
+        shown = next(e for e in recordings.choose(measured) if "median" in e.names)
+        video = job.out.with_suffix(".gif")
+        console.say(f"  {pictures.render_episode(env, shown.qpos, shown.healthy, video)}")
     console.conclude(
         f"Recovery rate {summary['recovery_rate']:.2f}, strict "
         f"{summary['recovery_rate_strict']:.2f}, return {summary['return']:,.0f} "

@@ -14,6 +14,20 @@ from lamour_jax.controller import Controller
 from lamour_jax.ppo.networks import Agent
 
 
+class Recording(struct.PyTreeNode):
+    """Episodes as they can be shown again, the start first.
+
+    Attributes:
+        qpos: positions, `(episodes, time_limit + 1, nq)`.
+        healthy: `(episodes, time_limit + 1)`.
+        qvel: velocities at the start, `(episodes, nv)`.
+    """
+
+    qpos: jax.Array
+    healthy: jax.Array
+    qvel: jax.Array
+
+
 class Episodes(struct.PyTreeNode):
     """Measures of finished episodes, each `(episodes,)`.
 
@@ -27,6 +41,7 @@ class Episodes(struct.PyTreeNode):
             the official termination would have ended the episode.
         full_return: the same sum over the whole episode.
         succeeded: the task's goal was reached at any step; None for a task without a goal.
+        recording: what was to be seen; None unless it was asked for.
     """
 
     recovered: jax.Array
@@ -35,6 +50,7 @@ class Episodes(struct.PyTreeNode):
     episode_return: jax.Array
     full_return: jax.Array
     succeeded: jax.Array | None = None
+    recording: Recording | None = None
 
     def summary(self) -> dict[str, float]:
         """Returns rates and means over the episodes; median steps over the recovered ones."""
@@ -61,6 +77,7 @@ class Evaluator:
         controller: Controller,
         episodes: int,
         sampled: bool = False,
+        record: bool = False,
     ):
         """Prepares the compiled evaluation.
 
@@ -69,13 +86,14 @@ class Evaluator:
             controller: how agents act.
             episodes: how many run side by side, once each.
             sampled: with the policies' noise instead of mean actions.
+            record: keep what the episodes look like.
         """
 
         def run(agent: Agent, key: jax.Array) -> Episodes:
             def policy(state: State, key: jax.Array) -> jax.Array:
                 return controller(agent, state, key if sampled else None)
 
-            return run_episodes(env, policy, key, episodes)
+            return run_episodes(env, policy, key, episodes, record)
 
         self._run = jax.jit(run)
 
@@ -89,14 +107,19 @@ def run_episodes(
     policy: Callable[[State, jax.Array], jax.Array],
     key: jax.Array,
     episodes: int,
+    record: bool = False,
 ) -> Episodes:
     """Runs `episodes` side by side to the time limit; `policy` maps states and a key."""
     start_key, act_key = jax.random.split(key)
-    state = jax.vmap(env.reset)(jax.random.split(start_key, episodes))
+    start = state = jax.vmap(env.reset)(jax.random.split(start_key, episodes))
     zero = jnp.zeros(episodes)
     Carry = tuple[State, jax.Array, jax.Array, jax.Array]
+    Seen = tuple[jax.Array, jax.Array]
 
-    def step(carry: Carry, key: jax.Array) -> tuple[Carry, None]:
+    def seen(state: State) -> Seen:
+        return state.data.qpos, state.info["healthy"]
+
+    def step(carry: Carry, key: jax.Array) -> tuple[Carry, Seen | None]:
         state, episode_return, full_return, running = carry
         at_goal = state.info["success"]  # and not only by this step
         state = jax.vmap(env.step)(state, policy(state, key))
@@ -104,13 +127,20 @@ def run_episodes(
         full_return = full_return + jnp.where(running, state.reward, 0.0)
         would_run = running & ~state.info["fell"] & ~at_goal
         episode_return = episode_return + jnp.where(would_run, state.reward, 0.0)
-        return (state, episode_return, full_return, running), None
+        return (state, episode_return, full_return, running), seen(state) if record else None
 
-    (state, episode_return, full_return, running), _ = jax.lax.scan(
+    (state, episode_return, full_return, running), later = jax.lax.scan(
         step,
         (state, zero, zero, zero == 0.0),
         jax.random.split(act_key, env.time_limit),
     )
+    recording = None
+    if later is not None:
+        qpos, healthy = (
+            jnp.concatenate([first[:, None], jnp.swapaxes(rest, 0, 1)], axis=1)
+            for first, rest in zip(seen(start), later, strict=True)
+        )
+        recording = Recording(qpos, healthy, start.data.qvel)
     streak = state.info["healthy_streak"]
     recovered = running & (streak >= env.recovered_share * env.time_limit)
     return Episodes(
@@ -120,30 +150,5 @@ def run_episodes(
         episode_return=episode_return,
         full_return=full_return,
         succeeded=state.info["success"] if env.has_goal else None,
+        recording=recording,
     )
-
-
-def record_episode(
-    env: RecoveryEnv, controller: Controller, agent: Agent, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Runs one episode with mean actions.
-
-    Returns:
-        Positions `(time_limit + 1, nq)` and health `(time_limit + 1,)`, the start first.
-    """
-
-    def run(agent: Agent, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def step(state: State, _: None) -> tuple[State, tuple[jax.Array, jax.Array]]:
-            batch = jax.tree.map(lambda leaf: leaf[None], state)
-            state = env.step(state, controller(agent, batch)[0])
-            return state, (state.data.qpos, state.info["healthy"])
-
-        start = env.reset(key)
-        _, (qpos, healthy) = jax.lax.scan(step, start, length=env.time_limit)
-        return (
-            jnp.concatenate([start.data.qpos[None], qpos]),
-            jnp.concatenate([start.info["healthy"][None], healthy]),
-        )
-
-    qpos, healthy = jax.jit(run)(agent, jax.random.key(seed))
-    return np.asarray(qpos), np.asarray(healthy)

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 
 import envs
 from envs.physics import resolve as resolve_engine
-from lamour_jax import policies, report
+from lamour_jax import policies
 from lamour_jax.checkpoints import Identity, digest
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
+from lamour_jax.curves import plot_curves
 from lamour_jax.evaluation import Evaluator
 from lamour_jax.objective import original_task
 from lamour_jax.ppo.learner import Learner
@@ -114,7 +115,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         **system_facts(),
     }
     policies.save(folder.path / "policy.npz", header.derived(result), agent)
-    report.plot_curves(history.rows, folder.path / "curves.png", env.name)
+    plot_curves(history.rows, folder.path / "curves.png", env.name)
     # Last: a run with a result is finished.
     folder.write_json("result.json", result)
     success = f"success {mean['success_rate']:.2f}; " if env.has_goal else ""

@@ -7,26 +7,32 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 import envs
 from envs import RecoveryEnv
 from envs.physics import resolve as resolve_engine
-from lamour_jax import policies, report
+from lamour_jax import pictures, policies, recordings, report
 from lamour_jax.checkpoints import Identity, digest
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
-from lamour_jax.evaluation import Evaluator, record_episode
+from lamour_jax.curves import plot_curves
+from lamour_jax.evaluation import Episodes, Evaluator
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.progress import loss_facts
+from lamour_jax.report_page import FILE as REPORT
+from lamour_jax.report_page import recovery_interval, write_page
 from lamour_jax.reward import Reward, load_reward, model_metrics
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run_folder import RunFolder, strict
 from lamour_jax.system import system_facts
 from lamour_jax.training import History, SeedRun, train
 
 # Evaluations draw their starts from seeds of their own: never those of training.
 EVALUATION_SEED = 1_000_003
+SAMPLED = ", sampled"  # of an evaluation with the policy's own noise
 
 
 def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
@@ -108,14 +114,14 @@ def run_recoveries(
         controller = Controller(network, objective, original)
         out_of_distribution = load(config.start, terminate=False)
         measure = {
-            config.start: Evaluator(out_of_distribution, controller, episodes),
+            config.start: Evaluator(out_of_distribution, controller, episodes, record=True),
             "ordinary": Evaluator(load("ordinary", terminate=False), controller, episodes),
         }
-        before = [measure["ordinary"](original, seed).summary() for seed in seeds]
-        before_ood = measure[config.start](original, seeds[0]).summary()
+        before = [{name: run(original, seed) for name, run in measure.items()} for seed in seeds]
+        ordinary, ood = (before[0][name].summary() for name in ("ordinary", config.start))
         console.say(
-            f"  ordinary return {before[0]['return']:.0f}; from start {config.start!r}: "
-            f"recovery rate {before_ood['recovery_rate']:.2f}"
+            f"  ordinary return {ordinary['return']:.0f}; from start {config.start!r}: "
+            f"recovery rate {ood['recovery_rate']:.2f}"
         )
 
     side_by_side = f" x {len(configs)} seeds" if len(configs) > 1 else ""
@@ -162,38 +168,47 @@ def run_recoveries(
     with console.stage(f"Evaluation ({episodes} episodes each)"):
         noisy = load("ood-noisy", terminate=False)
         measure |= {
-            f"{config.start}, sampled": Evaluator(out_of_distribution, controller, episodes, True),
+            config.start + SAMPLED: Evaluator(out_of_distribution, controller, episodes, True),
             "ood-noisy": Evaluator(noisy, controller, episodes),
-            "ood-noisy, sampled": Evaluator(noisy, controller, episodes, True),
+            "ood-noisy" + SAMPLED: Evaluator(noisy, controller, episodes, True),
         }
         if "ood-wide" in env.all_starts():
             wide = load("ood-wide", terminate=False)
             measure.setdefault("ood-wide", Evaluator(wide, controller, episodes))
-        evaluations = [
-            {name: run(agent, seed).summary() for name, run in measure.items()}
+        after = [
+            {name: run(agent, seed) for name, run in measure.items()}
             for agent, seed in zip(agents, seeds, strict=True)
         ]
+        for of_seed, seed in zip(before, seeds, strict=True):
+            for name in measure.keys() - of_seed.keys():
+                if not name.endswith(SAMPLED):
+                    of_seed[name] = measure[name](original, seed)
     results = [
-        _result(seeded, env, reward, history, before_of_seed, evaluations_of_seed)
-        for seeded, (_, history), before_of_seed, evaluations_of_seed in zip(
-            configs, trained, before, evaluations, strict=True
+        _result(seeded, env, reward, history, before_of_seed, after_of_seed)
+        for seeded, (_, history), before_of_seed, after_of_seed in zip(
+            configs, trained, before, after, strict=True
         )
     ]
     if len(results) > 1:
         for result in results:
             result["seeds_together"] = len(results)
     with console.stage("Report"):
-        for folder, (_, history), agent, seed, result in zip(
-            folders, trained, agents, seeds, results, strict=True
+        for seeded, folder, (_, history), result, before_of_seed, after_of_seed in zip(
+            configs, folders, trained, results, before, after, strict=True
         ):
-            report.plot_curves(history.rows, folder.path / "curves.png", env.name)
-            recorded = record_episode(out_of_distribution, controller, agent, seed)
-            console.say(f"  {report.render_episode(env, *recorded, folder.path / 'episode.gif')}")
+            plot_curves(history.rows, folder.path / "curves.png", env.name)
+            chosen = recordings.choose(after_of_seed[config.start], before_of_seed[config.start])
+            recordings.save(chosen, folder.path / recordings.FILE)
+            shown = next(episode for episode in chosen if "median" in episode.names)
+            video = folder.path / "episode.gif"
+            line = pictures.render_episode(env, shown.qpos, shown.healthy, video, stills=True)
+            console.say(f"  {line}")
+            write_page(folder.path, seeded, strict(result), env)
             # Last: a run with a result is finished.
             folder.write_json("result.json", result)
     for folder, result in zip(folders, results, strict=True):
-        report.print_result(console, result, before_ood)
-        console.conclude(f"Everything is in {folder.path}")
+        report.print_result(console, result, config.start)
+        console.conclude(f"Everything is in {folder.path}; read {folder.path / REPORT}")
         console.result(result, folder.path)
     return results
 
@@ -212,10 +227,20 @@ def _result(
     env: RecoveryEnv,
     reward: Reward,
     history: History,
-    before: dict[str, float],
-    evaluations: dict[str, dict[str, float]],
+    episodes_before: dict[str, Episodes],
+    episodes_after: dict[str, Episodes],
 ) -> dict[str, Any]:
-    ood, after = evaluations[config.start], evaluations["ordinary"]
+    evaluations = {name: episodes.summary() for name, episodes in episodes_after.items()}
+    evaluations_before = {name: episodes.summary() for name, episodes in episodes_before.items()}
+    ood, after, before = (
+        evaluations[config.start],
+        evaluations["ordinary"],
+        evaluations_before["ordinary"],
+    )
+    distinct = recordings.distinct_episodes(episodes_after[config.start])
+    recovered = int(np.sum(episodes_after[config.start].recovered))
+    # From a start without noise all episodes are one, which says nothing of others.
+    interval = recovery_interval(recovered, config.evaluation.episodes) if distinct > 1 else None
     # What the original policy was good for: reaching its goal, where there is one.
     skill = "success_rate" if env.has_goal else "return"
     facts = system_facts()
@@ -225,13 +250,16 @@ def _result(
         "engine": env.engine.name,
         "device": facts["device"],
         "seed": config.seed,
+        "start": config.start,
         "env_steps": config.iterations * config.ppo.batch_size,
         "wall_seconds": history.wall_seconds,
         "env_steps_per_second": history.steps_per_second,
         "episodes": ood["episodes"],
         "recovery_rate": ood["recovery_rate"],
+        "recovery_rate_interval": interval,
+        "distinct_episodes": distinct,
         "recovery_rate_strict": ood["recovery_rate_strict"],
-        "recovery_rate_stochastic": evaluations[f"{config.start}, sampled"]["recovery_rate"],
+        "recovery_rate_stochastic": evaluations[config.start + SAMPLED]["recovery_rate"],
         "median_steps_to_recovery": ood["median_steps_to_recovery"],
         "ood_return": ood["return"],
         "original_return_before": before["return"],
@@ -241,5 +269,6 @@ def _result(
         "reward_source": reward.origin,
         "reward_sha256": reward.program.sha256,
         "versions": facts["versions"],
+        "evaluations_before": evaluations_before,
         "evaluations": evaluations,
     }

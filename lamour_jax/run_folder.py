@@ -90,16 +90,8 @@ class RunFolder:
         write_json(self.path / name, content)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Returns the rows of `metrics.jsonl` up to one that is not whole; null becomes NaN."""
-        file = self.path / "metrics.jsonl"
-        rows = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break  # half written when the run was interrupted
-            rows.append({k: math.nan if value is None else value for k, value in row.items()})
-        return rows
+        """Returns the rows of `metrics.jsonl` (see `read_metrics`)."""
+        return read_metrics(self.path)
 
     def cut_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Leaves only `rows` in `metrics.jsonl`."""
@@ -109,6 +101,19 @@ class RunFolder:
         """Adds a line to `metrics.jsonl`."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json_line(row) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a run's `metrics.jsonl` up to one that is not whole; null becomes NaN."""
+    file = run / "metrics.jsonl"
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break  # half written when the run was interrupted
+        rows.append({k: math.nan if value is None else value for k, value in row.items()})
+    return rows
 
 
 def _probe(path: Path) -> None:
@@ -134,17 +139,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes strict JSON, whole or not at all: NaN becomes null."""
-    write_text(path, json.dumps(_strict(content), indent=2) + "\n")
+    write_text(path, json.dumps(strict(content), indent=2) + "\n")
 
 
 def json_line(content: dict[str, Any]) -> str:
     """Returns strict JSON on one line: NaN becomes null."""
-    return json.dumps(_strict(content), allow_nan=False)
+    return json.dumps(strict(content), allow_nan=False)
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """Returns what strict JSON can say: tuples become lists, numbers that are not finite None."""
     if isinstance(value, dict):
-        return {key: _strict(entry) for key, entry in value.items()}
+        return {key: strict(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(entry) for entry in value]
+        return [strict(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

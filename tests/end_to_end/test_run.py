@@ -19,7 +19,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from lamour_jax import policies
+from envs.rendering import video_format
+from lamour_jax import policies, recordings
 from lamour_jax.config import FORMAT_VERSION, RunConfig
 from lamour_jax.train import Arguments, main, resolve
 from reward_codegen import library
@@ -40,11 +41,14 @@ RESULT_KEYS = {
     "engine",
     "device",
     "seed",
+    "start",
     "env_steps",
     "wall_seconds",
     "env_steps_per_second",
     "episodes",
     "recovery_rate",
+    "recovery_rate_interval",
+    "distinct_episodes",
     "recovery_rate_strict",
     "recovery_rate_stochastic",
     "median_steps_to_recovery",
@@ -55,6 +59,7 @@ RESULT_KEYS = {
     "reward_source",
     "reward_sha256",
     "versions",
+    "evaluations_before",
     "evaluations",
 }
 
@@ -69,6 +74,7 @@ ALWAYS = {
     "curves.png",
 }
 REWARD = {"reward.py", "reward_report.json", "reward_report.txt", "generation"}
+REPORT = {"report.html", "episodes.npz"}
 
 
 @dataclass(frozen=True)
@@ -148,8 +154,9 @@ def test_original_stage_leaves_a_policy(original: Run) -> None:
 
 def test_run_folder_holds_everything(recovery: Run) -> None:
     names = {entry.name for entry in recovery.folder.iterdir()}
-    rendered = {"episode.gif"} if "no rendered episode: " not in recovery.console else set()
-    assert names == ALWAYS | REWARD | rendered
+    pictures = {f"episode{video_format()}", "start.png", "recovery.png"}
+    rendered = set() if "no rendered episode: " in recovery.console else pictures
+    assert names == ALWAYS | REWARD | REPORT | rendered
 
 
 def test_result(recovery: Run) -> None:
@@ -174,6 +181,27 @@ def test_result(recovery: Run) -> None:
     assert evaluations["ood"]["return"] == result["ood_return"]
     assert evaluations["ordinary"]["return"] == result["original_return_after"]
     assert all(entry["episodes"] == EPISODES for entry in evaluations.values())
+    before = result["evaluations_before"]
+    assert set(before) == {name for name in evaluations if not name.endswith(", sampled")}
+    assert before["ordinary"]["return"] == result["original_return_before"]
+    low, high = result["recovery_rate_interval"]
+    assert 0.0 <= low <= result["recovery_rate"] <= high <= 1.0
+    assert result["distinct_episodes"] == EPISODES
+
+
+def test_report_tells_of_this_run(recovery: Run) -> None:
+    page = recovery.folder.joinpath("report.html").read_text(encoding="utf-8")
+    result = recovery.result()
+    recovered = round(result["recovery_rate"] * EPISODES)
+    for part in (f"{recovered} of {EPISODES} episodes", result["reward_sha256"], "seed 0"):
+        assert part in page
+    assert str(recovery.folder / "report.html") in recovery.console
+    episodes = recordings.load(recovery.folder / "episodes.npz")
+    assert episodes[-1].names == ("original policy",)
+    assert {name for entry in episodes[:-1] for name in entry.names} == {"worst", "median", "best"}
+    median = next(entry for entry in episodes if "median" in entry.names)
+    # From the same start.
+    np.testing.assert_array_equal(median.qpos[0], episodes[-1].qpos[0])
 
 
 def test_config_can_be_read_again(recovery: Run) -> None:
@@ -267,11 +295,15 @@ def test_pictures(recovery: Run) -> None:
         assert len(set(curves.convert("L").tobytes())) > 10, "the picture is blank"
     if "no rendered episode: " in recovery.console:
         pytest.skip("rendering is not possible here, as the run said")
-    with Image.open(recovery.folder / "episode.gif") as episode:
-        assert episode.n_frames > 10
-        first = episode.convert("L").tobytes()
-        episode.seek(episode.n_frames - 1)
-        assert episode.convert("L").tobytes() != first, "nothing moves"
+    with Image.open(recovery.folder / "recovery.png") as sheet:
+        width, height = sheet.size
+        stills = [
+            sheet.crop((x, y, x + width // 3, y + height // 2)).tobytes()
+            for x, y in ((0, 0), (width * 2 // 3, height // 2))
+        ]
+    assert stills[0] != stills[1], "nothing moves"
+    (video,) = recovery.folder.glob("episode.*")
+    assert video.stat().st_size > 10_000
 
 
 def test_stages_are_announced_in_order(recovery: Run) -> None:

@@ -77,6 +77,8 @@ def test_wheel_holds_three_packages_and_their_data(wheel: Path) -> None:
     for name in policies.names():
         assert f"lamour_jax/policies/{name}.npz" in names
     assert "lamour_jax/policies/README.md" in names
+    for name in ("page.html", "page.css", "replay.js", "three.min.js"):
+        assert f"lamour_jax/web/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith(".TXT")]
 
@@ -119,4 +121,5 @@ def test_a_run_finishes_in_another_folder(python: Path, tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     assert result["env_steps"] == 256
     assert result["versions"]["lamour-jax"] == "0.1.0"
+    assert (folder / "report.html").stat().st_size > 500_000
     assert str(Path("runs") / folder.name) in output

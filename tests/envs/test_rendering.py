@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,11 +105,30 @@ def test_gif(flashes: np.ndarray, tmp_path: Path) -> None:
             assert np.abs(np.asarray(video.convert("RGB")).astype(int) - frame).max() <= 4
 
 
-def test_mp4(flashes: np.ndarray, tmp_path: Path) -> None:
-    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+@pytest.fixture
+def ffmpeg(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The package, told not to fork when it reads: JAX's threads may not survive that."""
+    monkeypatch.setenv("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
+    return pytest.importorskip("imageio_ffmpeg")
+
+
+def test_mp4(flashes: np.ndarray, tmp_path: Path, ffmpeg: Any) -> None:
     write_video(flashes, tmp_path / "video.mp4", fps=20)
     about = next(ffmpeg.read_frames(str(tmp_path / "video.mp4")))
     assert (about["size"], about["fps"]) == ((WIDTH, HEIGHT), 20)
+
+
+def test_mp4_of_odd_sizes(flashes: np.ndarray, tmp_path: Path, ffmpeg: Any) -> None:
+    write_video(flashes[:, 1:, 1:], tmp_path / "video.mp4", fps=20)
+    about = next(ffmpeg.read_frames(str(tmp_path / "video.mp4")))
+    assert about["size"] == (WIDTH, HEIGHT)
+
+
+def test_best_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = importlib.util.find_spec("imageio_ffmpeg") is not None
+    assert rendering.video_format() == (".mp4" if installed else ".gif")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # imports fail
+    assert rendering.video_format() == ".gif"
 
 
 def test_mp4_says_what_to_install(
