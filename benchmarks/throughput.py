@@ -297,7 +297,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     given = sys.argv[1:] if argv is None else argv
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.throughput", args=given)
-    console = Console(highlight=False, soft_wrap=True)
+    # In a file or a pipe, tables keep their columns.
+    width = None if sys.stdout.isatty() else 120
+    console = Console(highlight=False, soft_wrap=True, width=width)
     now = datetime.datetime.now().astimezone()
     try:
         report = run(arguments, make_plan(arguments), console)

@@ -12,6 +12,8 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
+from lamour_jax import compile_cache
+from lamour_jax.command import ends_cleanly
 from lamour_jax.config import RewardConfig, RunConfig, Stage, override, read_config, validate
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
@@ -63,6 +65,8 @@ class Arguments:
     """Folder of an interrupted run to go on with; it brings all its settings."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Any setting of config.yaml: --set ppo.learning_rate=1e-4 (repeat for more)."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder: the next start does not compile them."""
 
 
 def resolve(arguments: Arguments) -> RunConfig:
@@ -108,10 +112,12 @@ def resolve(arguments: Arguments) -> RunConfig:
     return config
 
 
+@ends_cleanly
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.train", args=argv)
     console = Console()
+    compile_cache.enable(arguments.compile_cache)
     try:
         if arguments.resume is not None:
             _resume(arguments, console)
@@ -143,7 +149,7 @@ def _run(config: RunConfig, folder: RunFolder, console: Console) -> None:
 
 
 def _resume(arguments: Arguments, console: Console) -> None:
-    if arguments != Arguments(resume=arguments.resume):
+    if arguments != Arguments(resume=arguments.resume, compile_cache=arguments.compile_cache):
         raise UserError("--resume brings all its settings; leave the other options out")
     assert arguments.resume is not None
     folder = RunFolder.reopen(arguments.resume)

@@ -10,35 +10,39 @@ import pytest
 
 from benchmarks import compare_venv, rivals
 from benchmarks.subjects import Subject, make_workload
-from benchmarks.throughput import main, rows, take_turns
+from benchmarks.throughput import main, rows, sizes, take_turns
 from lamour_jax.errors import UserError
 
 
 def test_smallest_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "throughput.json"
-    arguments = ["--env", "hopper", "--engine", "mujoco", "--num-envs", "2,4"]
+    arguments = ["--env", "hopper", "--engine", "mujoco", "--num-envs", "4"]
     arguments += ["--unroll-length", "8", "--repeats", "2", "--compare", "rollout,engine"]
     assert main([*arguments, "--out", str(out)]) == 0
     report = json.loads(out.read_text())
     assert {"command", "date", "machine", "device", "versions", "arguments"} <= set(report)
-    for result, num_envs in zip(report["robots"]["hopper"], (2, 4), strict=True):
-        assert (result["num_envs"], result["engine"]) == (num_envs, "mujoco")
-        measured = result["subjects"]
-        ours = ["environment", "acting", "training", "reward"]
-        assert list(measured) == [*ours, "rollout", "engine"]
-        for name, row in measured.items():
-            rate = row["steps_per_second"]
-            assert 0 < rate["low"] <= rate["median"] <= rate["high"], name
-            assert len(row["rates"]) == 2
-            assert (row["compile_seconds"] is None) == (name == "rollout")
-        # The hopper's state: 6 positions, 6 velocities, 6 accelerations, in float32; and its row.
-        assert measured["engine"]["bytes_per_env"] >= 4 * 18
-        assert measured["training"]["bytes_per_env"] > measured["engine"]["bytes_per_env"]
-        assert measured["training"]["training_over_this"]["median"] == 1.0
-        assert 0 < result["reward_share"]["median"] < 1
+    [result] = report["robots"]["hopper"]
+    assert (result["num_envs"], result["engine"]) == (4, "mujoco")
+    measured = result["subjects"]
+    ours = ["environment", "acting", "training", "reward"]
+    assert list(measured) == [*ours, "rollout", "engine"]
+    for name, row in measured.items():
+        rate = row["steps_per_second"]
+        assert 0 < rate["low"] <= rate["median"] <= rate["high"], name
+        assert len(row["rates"]) == 2
+        assert (row["compile_seconds"] is None) == (name == "rollout")
+    # The hopper's state: 6 positions, 6 velocities, 6 accelerations, in float32; and its row.
+    assert measured["engine"]["bytes_per_env"] >= 4 * 18
+    assert measured["training"]["bytes_per_env"] > measured["engine"]["bytes_per_env"]
+    assert measured["training"]["training_over_this"]["median"] == 1.0
+    assert 0 < result["reward_share"]["median"] < 1
     shown = capsys.readouterr().out
     assert "+ learning" in shown and "mujoco.rollout" in shown
     assert str(out) in shown
+
+
+def test_sizes() -> None:
+    assert sizes("--num-envs", "256,1024,256") == [256, 1024]
 
 
 def test_ratios_are_taken_turn_by_turn() -> None:
