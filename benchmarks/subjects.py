@@ -259,7 +259,7 @@ class Training:
             )
 
         state = learner.init(0)
-        compiled, seconds = _compile(jax.jit(act), state)
+        compiled, seconds = compile_timed(jax.jit(act), state)
         return Subject(
             "acting",
             self._workload.env_steps,
@@ -269,7 +269,7 @@ class Training:
 
     def training(self) -> Subject:
         """Whole PPO iterations; its memory is all that the compiled program needs."""
-        compiled, seconds = _compile(self.learner.iterate, self.learner.init(0))
+        compiled, seconds = compile_timed(self.learner.iterate, self.learner.init(0))
         # The iteration takes over the memory of its argument: each one starts from the last.
         states = [self.learner.init(0)]
 
@@ -315,7 +315,7 @@ def _scan_subject(
     def run(carry: Any, inputs: jax.Array) -> Any:
         return jax.lax.scan(lambda carry, x: (step(carry, x), None), carry, inputs)[0]
 
-    compiled, seconds = _compile(jax.jit(run), carry, inputs)
+    compiled, seconds = compile_timed(jax.jit(run), carry, inputs)
     env_steps = inputs.shape[0] * inputs.shape[1]
     return Subject(
         name,
@@ -326,7 +326,8 @@ def _scan_subject(
     )
 
 
-def _compile(function: Any, *arguments: Any) -> tuple[Any, float]:
+def compile_timed(function: Any, *arguments: Any) -> tuple[Any, float]:
+    """Returns the compiled program, and the seconds that took."""
     begin = time.perf_counter()
     compiled = function.lower(*arguments).compile()
     return compiled, time.perf_counter() - begin

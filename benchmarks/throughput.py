@@ -91,10 +91,10 @@ def make_plan(arguments: Arguments) -> Plan:
     Raises:
         UserError: an unknown name (the known ones are listed), or a size that is not positive.
     """
-    envs = _names("--env", arguments.env, policies.names(), "all")
-    _names("--engine", arguments.engine, ENGINES)
+    envs = names("--env", arguments.env, policies.names(), "all")
+    names("--engine", arguments.engine, ENGINES)
     compare = (
-        [] if arguments.compare == "none" else _names("--compare", arguments.compare, COMPARISONS)
+        [] if arguments.compare == "none" else names("--compare", arguments.compare, COMPARISONS)
     )
     for option in ("unroll_length", "repeats"):
         value = getattr(arguments, option)
@@ -122,7 +122,12 @@ def sizes(option: str, given: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _names(option: str, given: str, known: Iterable[str], everything: str = "") -> list[str]:
+def names(option: str, given: str, known: Iterable[str], everything: str = "") -> list[str]:
+    """Returns the known names in `a,b`, all of them for the word `everything`.
+
+    Raises:
+        UserError: an unknown name; the known ones are listed.
+    """
     known = list(known)
     if given == everything:
         return known

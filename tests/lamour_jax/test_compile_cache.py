@@ -103,7 +103,7 @@ def test_memory_does_not_grow_over_iterations(learner: Learner) -> None:
     del metrics
     gc.collect()
     assert len(jax.live_arrays()) <= arrays
-    # A batch of transitions left behind by each iteration would be 3 MiB.
+    # 14 KiB an iteration would be too much.
     assert resident() - before < 2 * 2**20
 
 
