@@ -57,7 +57,7 @@ def make() -> list[str]:
         UserError: it cannot be made.
     """
     interpreter = folder() / "bin" / "python"
-    install = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
         if not interpreter.exists():
             subprocess.run([sys.executable, "-m", "venv", folder()], check=True)

@@ -260,8 +260,8 @@ def _array(buffer: _Buffer) -> np.ndarray:
     size = int(np.prod(shape)) * dtype.itemsize
     if not size:  # XLA gives an empty buffer no address
         return np.empty(shape, dtype)
-    content = (ctypes.c_char * size).from_address(buffer.data)
-    return np.frombuffer(content, dtype).reshape(shape)
+    content = memoryview((ctypes.c_char * size).from_address(buffer.data))
+    return np.frombuffer(content.cast("B"), dtype).reshape(shape)
 
 
 def _error(frame: _CallFrame, message: str) -> int:

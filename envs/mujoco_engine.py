@@ -171,4 +171,4 @@ def _fingerprint(model: mujoco.MjModel) -> str:
     """Returns the same short text for equal models, in every process."""
     content = np.empty(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, content)
-    return hashlib.sha256(content).hexdigest()[:16]
+    return hashlib.sha256(content.tobytes()).hexdigest()[:16]

@@ -36,7 +36,7 @@ def enable(wanted: bool = True) -> None:
     if not wanted:
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.read("jax_compilation_cache_dir"):
         return
     folder = default_folder()
     try:
@@ -75,11 +75,11 @@ class CompilationCounter:
         jax.monitoring.unregister_event_listener(self._event)
         jax.monitoring.unregister_event_duration_listener(self._duration)
 
-    def _event(self, name: str, **_: Any) -> None:
-        self.loaded += name == "/jax/compilation_cache/cache_hits"
+    def _event(self, event: str, **kwargs: Any) -> None:
+        self.loaded += event == "/jax/compilation_cache/cache_hits"
 
-    def _duration(self, name: str, _: float, **__: Any) -> None:
-        self._requested += name == "/jax/core/compile/backend_compile_duration"
+    def _duration(self, event: str, duration_secs: float, **kwargs: Any) -> None:
+        self._requested += event == "/jax/core/compile/backend_compile_duration"
 
 
 def _processor() -> str:

@@ -21,11 +21,11 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 PRETENDER = """
 import json, os, sys, time
 from pathlib import Path
-env, method, seed, folder, resumed = sys.argv[1:]
+node, env, method, seed, folder, resumed = sys.argv[1:]
 folder = Path(folder)
 parent = os.getppid()
 with open(folder.parent / "begun", "a") as begun:
-    print(seed, os.environ["RAY_NODE_ID"], "on" if resumed == "True" else "new", file=begun)
+    print(seed, node, "on" if resumed == "True" else "new", file=begun)
 if seed == "7":
     sys.exit("MemoryError: out of memory")
 folder.mkdir(exist_ok=True)
@@ -41,10 +41,9 @@ result = {"env": env, "method": method, "seed": int(seed), "evaluations": {}}
 
 def command_line(runs: Together, resumed: bool) -> list[str]:
     (run,) = runs
-    pretend = "import os, ray; os.environ['RAY_NODE_ID'] = sys.argv.pop(1)" + PRETENDER
     node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "here"
-    words = (run.env, run.method, str(run.seed), str(run.folder), str(resumed))
-    return [sys.executable, "-S", "-c", pretend.replace(", ray; ", ", sys; "), node, *words]
+    words = (node, run.env, run.method, str(run.seed), str(run.folder), str(resumed))
+    return [sys.executable, "-S", "-c", PRETENDER, *words]
 
 
 class KillsANode:
@@ -79,8 +78,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # Tests of the whole machine's memory are not wanted on a small one.
+    # Otherwise it ends workers where other processes need the memory, and lets all others go first.
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=small)
     try:
