@@ -16,6 +16,7 @@ import functools
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_uint32
 from ctypes import c_void_p as pointer
@@ -120,8 +121,10 @@ def interruptible() -> contextlib.AbstractContextManager[None]:
     """Within it, Ctrl-C (or a handled SIGTERM) ends a running program at its next host call.
 
     Without it, a program runs to its end first, or fails with a `JaxRuntimeError` that says
-    `interrupted`. For the main thread only.
+    `interrupted`. Signals reach the main thread alone: in others it does nothing.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return contextlib.nullcontext()
     return _interrupts.noticed()
 
 
