@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import importlib.util
 import json
 import shlex
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -32,6 +33,7 @@ from benchmarks.grid import (
     side_by_side,
 )
 from benchmarks.grid_progress import GridProgress
+from benchmarks.ray_launcher import RayRunner
 from benchmarks.throughput import machine_facts
 from lamour_jax import train
 from lamour_jax.config import RunConfig
@@ -60,7 +62,9 @@ class Arguments:
     out: Path | None = None
     """Folder of the grid, new or to go on with; runs/<time>-recovery by default."""
     jobs: int = 1
-    """Runs at a time; they share the cores."""
+    """Runs at a time, on each machine; they share its cores."""
+    launcher: Literal["local", "ray"] = "local"
+    """local: on this machine; ray: on all machines of a Ray cluster that share the folder."""
     together: bool = False
     """Train the seeds of a robot and a method side by side in one program."""
     quick: bool = False
@@ -212,12 +216,12 @@ def run_grid(arguments: Arguments, plan: Plan, invocation: dict[str, Any]) -> in
             folder.note(invocation)
             steps = {run: plan.steps(run) for run in runs}
             with GridProgress(console, runs, steps, arguments.jobs) as progress:
-                runner = GridRunner(
-                    lambda runs, resumed: command_line(plan.training, runs, resumed),
-                    progress,
-                    arguments.jobs,
-                    folder.lock_descriptor,
-                )
+                commands = functools.partial(command_line, plan.training)
+                runner: GridRunner | RayRunner
+                if arguments.launcher == "ray":
+                    runner = RayRunner(commands, progress, arguments.jobs)
+                else:
+                    runner = GridRunner(commands, progress, arguments.jobs, folder.lock_descriptor)
                 alone: list[Together] = [(run,) for run in todo]
                 groups = side_by_side(todo) if arguments.together else alone
                 failures = runner.run(groups)

@@ -1,23 +1,31 @@
 """C MuJoCo on the host's cores, called from inside a compiled JAX program.
 
 `mujoco.batch.Batch` steps many simulations on a thread pool and gives the same bits at any thread
-count. A buffer callback hands it XLA's own buffers: nothing is copied twice, no compiler is
-needed, and under `jax.vmap` the whole batch is one call.
+count. A host call hands it XLA's own buffers: nothing is copied twice, no compiler is needed, and
+under `jax.vmap` the whole batch is one call.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import os
 import threading
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from flax import struct
-from jax.experimental.buffer_callback import Buffer, ExecutionContext, buffer_callback
-from mujoco.batch import Batch
+from mujoco.batch import Batch, SimulationError
+
+from envs import host_call
+
+
+class PhysicsError(RuntimeError):
+    """MuJoCo itself failed in some environments; the message names the first and says why."""
 
 
 class MujocoData(struct.PyTreeNode):
@@ -61,6 +69,10 @@ class MujocoEngine:
             self._stage_after_step = int(mujoco.mjtStage.mjSTAGE_VEL)
         self._batches: dict[int, Batch] = {}
         self._lock = threading.Lock()
+        # Programs name the model that they step: engines of equal models may stand in for each
+        # other, in this process and, with a program from the disk, in a later one.
+        self._name = f"mujoco {_fingerprint(model)}"
+        host_call.register(f"{self._name} sense", self._sense_batch)
 
     def init(self, qpos: jax.Array, qvel: jax.Array) -> MujocoData:
         everywhere = jnp.bool_(True)
@@ -78,13 +90,12 @@ class MujocoEngine:
         )
 
     def step(self, data: MujocoData, ctrl: jax.Array, substeps: int) -> MujocoData:
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), data)
-        call = buffer_callback(
-            functools.partial(self._step_buffers, substeps=substeps),
-            shapes,
-            vmap_method="broadcast_all",
-        )
-        return call(data, ctrl)
+        name = f"{self._name} step {substeps}"
+        host_call.register(name, functools.partial(self._step_batch, substeps=substeps))
+        leaves, structure = jax.tree.flatten(data)
+        shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for leaf in leaves)
+        stepped = host_call.call(name, shapes, *leaves, ctrl)
+        return jax.tree.unflatten(structure, stepped)
 
     def _sense(
         self, where: jax.Array, qpos: jax.Array, qvel: jax.Array, otherwise: jax.Array
@@ -96,46 +107,42 @@ class MujocoEngine:
         if not self.model.nsensordata:
             return otherwise
         shape = jax.ShapeDtypeStruct((self.model.nsensordata,), jnp.float32)
-        call = buffer_callback(self._sense_buffers, shape, vmap_method="broadcast_all")
-        return call(where, qpos, qvel, otherwise)
+        [sensed] = host_call.call(f"{self._name} sense", (shape,), where, qpos, qvel, otherwise)
+        return sensed
 
-    def _step_buffers(
-        self, _: ExecutionContext, out: MujocoData, data: MujocoData, ctrl: Buffer, *, substeps: int
+    def _step_batch(
+        self, results: list[np.ndarray], arguments: list[np.ndarray], *, substeps: int
     ) -> None:
-        """Runs on XLA's host thread: NumPy only, since calling JAX from here can deadlock."""
-        qpos = np.asarray(data.qpos).reshape(-1, self.model.nq)
+        """Results: the fields of `MujocoData`; arguments: the same and the controls."""
+        qpos, qvel, qacc_warmstart, _, ctrl = arguments
+        model = self.model
+        qpos = qpos.reshape(-1, model.nq)
         # XLA may run independent calls at once, and a batch serves one caller.
         with self._lock:
             batch = self._batch(len(qpos))
             batch.qpos = qpos
-            batch.qvel = np.asarray(data.qvel).reshape(-1, self.model.nv)
-            batch.qacc_warmstart = np.asarray(data.qacc_warmstart).reshape(-1, self.model.nv)
-            batch.ctrl = np.asarray(ctrl).reshape(-1, self.model.nu)
-            batch.step(nstep=substeps, stage=self._stage_after_step)
-            for name in self._fields:
-                target = np.asarray(getattr(out, name))
+            batch.qvel = qvel.reshape(-1, model.nv)
+            batch.qacc_warmstart = qacc_warmstart.reshape(-1, model.nv)
+            batch.ctrl = ctrl.reshape(len(qpos), model.nu)
+            with _naming_environments(len(qpos)):
+                batch.step(nstep=substeps, stage=self._stage_after_step)
+            for name, target in zip(self._fields, results, strict=False):
                 target[...] = batch.bind(name).reshape(target.shape)
 
-    def _sense_buffers(
-        self,
-        _: ExecutionContext,
-        out: Buffer,
-        where: Buffer,
-        qpos: Buffer,
-        qvel: Buffer,
-        otherwise: Buffer,
-    ) -> None:
-        """As `_step_buffers`; computes only the simulations that are asked for."""
-        target, chosen = np.asarray(out), np.flatnonzero(np.asarray(where))
-        target[...] = np.asarray(otherwise)
+    def _sense_batch(self, results: list[np.ndarray], arguments: list[np.ndarray]) -> None:
+        """As `_step_batch`; computes only the simulations that are asked for."""
+        [target], [where, qpos, qvel, otherwise] = results, arguments
+        chosen = np.flatnonzero(where)
+        target[...] = otherwise
         if not len(chosen):
             return
         target = target.reshape(-1, self.model.nsensordata)
         with self._lock:
             batch = self._batch(len(target))
-            batch.qpos[chosen] = np.asarray(qpos).reshape(-1, self.model.nq)[chosen]
-            batch.qvel[chosen] = np.asarray(qvel).reshape(-1, self.model.nv)[chosen]
-            batch.forward(chosen, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+            batch.qpos[chosen] = qpos.reshape(-1, self.model.nq)[chosen]
+            batch.qvel[chosen] = qvel.reshape(-1, self.model.nv)[chosen]
+            with _naming_environments(len(target)):
+                batch.forward(chosen, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
             target[chosen] = batch.bind("sensordata")[chosen]
 
     def _batch(self, size: int) -> Batch:
@@ -145,3 +152,23 @@ class MujocoEngine:
                 batch.bind(name)
             self._batches[size] = batch
         return self._batches[size]
+
+
+@contextlib.contextmanager
+def _naming_environments(size: int) -> Iterator[None]:
+    """An error inside the physics says which of the `size` environments it happened in."""
+    try:
+        yield
+    except SimulationError as error:
+        first = int(error.ids[0])
+        others = f" and {len(error.ids) - 1} more" if len(error.ids) > 1 else ""
+        reason = str(error).partition(f"simulation {first}: ")[2] or str(error)
+        reason = " ".join(reason.split())  # MuJoCo's messages have several lines
+        raise PhysicsError(f"environment {first}{others} of {size}: {reason}") from None
+
+
+def _fingerprint(model: mujoco.MjModel) -> str:
+    """Returns the same short text for equal models, in every process."""
+    content = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, content)
+    return hashlib.sha256(content.tobytes()).hexdigest()[:16]

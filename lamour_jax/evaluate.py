@@ -15,10 +15,11 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
-from lamour_jax import original, pictures, policies, recordings, recovery
+from lamour_jax import compile_cache, original, pictures, policies, recordings, recovery
 from lamour_jax.config import RunConfig, read_config
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
+from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.evaluation import Evaluator
 from lamour_jax.methods import METHODS, Ingredients, make_objective
@@ -46,6 +47,8 @@ class Arguments:
     """Of starts and noise; that of the run's own evaluations by default."""
     out: Path | None = None
     """JSON file, the rendered episode beside it; RUN/evaluations/... by default."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder: the next start does not compile them."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,11 @@ def load_program(run: Path, env: envs.RecoveryEnv) -> RewardProgram:
         raise UserError(f"the reward code {run / 'reward.py'} cannot be used: {error}") from None
 
 
+@ends_cleanly
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.evaluate", args=argv)
+    compile_cache.enable(arguments.compile_cache)
     try:
         evaluate(arguments, prepare(arguments), Console())
     except (UserError, EngineUnavailable, envs.EnvironmentUnavailable) as error:

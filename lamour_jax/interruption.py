@@ -102,7 +102,7 @@ def handled(advice: Callable[[], str]) -> Iterator[None]:
         yield
     except Exception as error:
         # An exception that came up inside a compiled program's call into Python arrives as JAX's.
-        if handling.received is not None and "Interrupted" in str(error):
+        if handling.received is not None and "interrupted" in str(error).lower():
             raise Interrupted(handling.received) from None
         raise
     finally:

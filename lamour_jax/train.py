@@ -15,7 +15,7 @@ import tyro
 
 import envs
 from envs.physics import ENGINES, EngineUnavailable
-from lamour_jax import interruption, loggers
+from lamour_jax import compile_cache, interruption, loggers
 from lamour_jax.config import (
     RewardConfig,
     RunConfig,
@@ -27,6 +27,7 @@ from lamour_jax.config import (
     validate,
 )
 from lamour_jax.console import Console, make_console
+from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.original import run_original
@@ -88,10 +89,12 @@ class Arguments:
     """Print one JSON object a line, for other programs: start, stages, progress, result."""
     require_accelerator: bool = False
     """End with an error instead of computing on the CPU."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder: the next start does not compile them."""
 
 
 # What is said of a single start of the program; all else is a run's own, which --resume brings.
-_OF_THE_SESSION = ("resume", "quiet", "json", "require_accelerator")
+_OF_THE_SESSION = ("resume", "quiet", "json", "require_accelerator", "compile_cache")
 
 
 def resolve(arguments: Arguments) -> RunConfig:
@@ -146,6 +149,7 @@ def resolve(arguments: Arguments) -> RunConfig:
     return config
 
 
+@ends_cleanly
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, prog="python -m lamour_jax.train", args=argv)
@@ -153,6 +157,7 @@ def main(argv: list[str] | None = None) -> int:
     # Whatever else prints must not come between the lines that another program reads.
     others = contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext()
     console = make_console(arguments.quiet, arguments.json)
+    compile_cache.enable(arguments.compile_cache)
     try:
         with others, interruption.handled(command.how_to_go_on):
             command.run(console)

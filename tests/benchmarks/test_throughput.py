@@ -3,61 +3,97 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.throughput import Subject, main, summary
+from benchmarks import compare_venv, rivals
+from benchmarks.subjects import Subject, make_workload
+from benchmarks.throughput import main, rows, sizes, take_turns
+from lamour_jax.errors import UserError
 
 
 def test_smallest_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "throughput.json"
     arguments = ["--env", "hopper", "--engine", "mujoco", "--num-envs", "4"]
-    arguments += ["--unroll-length", "8", "--repeats", "2", "--out", str(out)]
-    assert main(arguments) == 0
+    arguments += ["--unroll-length", "8", "--repeats", "2", "--compare", "rollout,engine"]
+    assert main([*arguments, "--out", str(out)]) == 0
     report = json.loads(out.read_text())
     assert {"command", "date", "machine", "device", "versions", "arguments"} <= set(report)
-    subjects = report["robots"]["hopper"]
-    assert list(subjects) == ["rollout", "mjx", "engine (mujoco)", "engine + policy", "training"]
-    for name, row in subjects.items():
-        assert 0 < row["slowest"] <= row["steps_per_second"] <= row["fastest"], name
+    [result] = report["robots"]["hopper"]
+    assert (result["num_envs"], result["engine"]) == (4, "mujoco")
+    measured = result["subjects"]
+    ours = ["environment", "acting", "training", "reward"]
+    assert list(measured) == [*ours, "rollout", "engine"]
+    for name, row in measured.items():
+        rate = row["steps_per_second"]
+        assert 0 < rate["low"] <= rate["median"] <= rate["high"], name
         assert len(row["rates"]) == 2
         assert (row["compile_seconds"] is None) == (name == "rollout")
     # The hopper's state: 6 positions, 6 velocities, 6 accelerations, in float32; and its row.
-    assert subjects["engine (mujoco)"]["bytes_per_env"] >= 4 * 18
-    assert subjects["mjx"]["bytes_per_env"] > subjects["engine (mujoco)"]["bytes_per_env"]
+    assert measured["engine"]["bytes_per_env"] >= 4 * 18
+    assert measured["training"]["bytes_per_env"] > measured["engine"]["bytes_per_env"]
+    assert measured["training"]["training_over_this"]["median"] == 1.0
+    assert 0 < result["reward_share"]["median"] < 1
     shown = capsys.readouterr().out
-    assert all(name in shown for name in subjects)
+    assert "+ learning" in shown and "mujoco.rollout" in shown
     assert str(out) in shown
 
 
-def test_ratios_are_taken_repeat_by_repeat() -> None:
+def test_sizes() -> None:
+    assert sizes("--num-envs", "256,1024,256") == [256, 1024]
+
+
+def test_ratios_are_taken_turn_by_turn() -> None:
     # The machine slows down fourfold half-way: rates spread, the ratio does not.
-    reference = Subject("rollout", 1, lambda: None, rates=[400.0, 100.0, 100.0])
-    ours = Subject("training", 1, lambda: None, rates=[200.0, 50.0, 50.0])
-    rows = summary([reference, ours])
-    assert rows["rollout"]["ratio"] == 1.0
-    assert rows["training"]["ratio"] == 0.5
-    assert rows["training"]["steps_per_second"] == 50.0
-    assert (rows["training"]["slowest"], rows["training"]["fastest"]) == (50.0, 200.0)
+    other = Subject("rollout", 1, lambda: None, rates=[400.0, 100.0, 100.0])
+    training = Subject("training", 1, lambda: None, rates=[200.0, 50.0, 50.0])
+    result = rows([training, other], training)
+    assert result["rollout"]["training_over_this"] == {"median": 0.5, "low": 0.5, "high": 0.5}
+    assert result["training"]["steps_per_second"] == {"median": 50.0, "low": 50.0, "high": 125.0}
+
+
+def test_all_take_their_turn_and_each_is_first_once() -> None:
+    calls: list[str] = []
+    measured = [Subject(name, 1, lambda name=name: calls.append(name)) for name in "abc"]
+    take_turns(measured, repeats=3)
+    assert "".join(calls) == "abc" + "abc" + "bca" + "cab"
+    assert [len(subject.rates) for subject in measured] == [3, 3, 3]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--env", "dog"], "unknown --env 'dog'; known: ant, half_cheetah, hopper, "),
+        (["--env", "dog"], "unknown --env 'dog'; known: all, ant, half_cheetah, hopper, "),
         (["--engine", "bullet"], "unknown --engine 'bullet'; known: auto, mujoco, mjx, mjx-warp"),
-        (["--baselines", "brax"], "unknown --baselines 'brax'; known: rollout, mjx, mjx-default"),
-        (["--num-envs", "0"], "--num-envs must be at least 1, not 0"),
+        (["--compare", "ray"], "unknown --compare 'ray'; known: rollout, engine, mjx, "),
+        (["--num-envs", "0"], "--num-envs must be numbers of at least 1 as in 256,1024, not '0'"),
+        (["--num-envs", "many"], "not 'many'"),
         (["--repeats", "-1"], "--repeats must be at least 1, not -1"),
         (["--out", "/nowhere/at/all.json"], "the folder /nowhere/at does not exist"),
+        (["--compare", "brax"], "make it by: python -m benchmarks.compare_venv"),
     ],
 )
 def test_bad_input_is_one_clear_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setenv("LAMOUR_COMPARE_VENV", str(tmp_path / "none"))
     assert main(arguments) == 2
     captured = capsys.readouterr().err.strip()
     assert captured.startswith("error: ")
     assert message in captured
     assert "\n" not in captured
+
+
+def test_a_rival_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    # This Python stands in for the comparison's, and lacks the rival.
+    monkeypatch.setattr(compare_venv, "python", lambda: Path(sys.executable))
+    workload = make_workload("hopper", "mujoco", num_envs=2, unroll_length=8)
+    monkeypatch.setitem(rivals.ENVPOOL_NAMES, "hopper", "NoSuchRobot-v0")
+    with pytest.raises(UserError, match="--compare envpool failed: .*"):
+        rivals.envpool(workload)

@@ -1,0 +1,270 @@
+"""MJX's solver, contacts and integrator: speed and accuracy against C MuJoCo, per robot.
+
+    python -m benchmarks.mjx_settings --env hopper
+
+The same states, met under random actions from the OOD start, are stepped by C MuJoCo with the
+model's own settings and by MJX with each of the settings. All are timed in turns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import envs
+from benchmarks.subjects import Subject, compile_timed
+from benchmarks.throughput import machine_facts, names, spread, take_turns
+from envs import RecoveryEnv
+from envs.mjx_engine import MjxEngine
+from lamour_jax.errors import UserError
+from lamour_jax.system import system_facts
+
+# Control steps after which the error is taken. Later, contacts make all differences grow.
+_HORIZONS = (1, 5)
+# Steps under random actions between the states that are taken.
+_APART = 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How MJX is told to compute.
+
+    Attributes:
+        iterations, line_search: of the solver; None: the model's own.
+        integrator: of `mujoco.mjtIntegrator`, without its prefix; the model's own if empty.
+    """
+
+    iterations: int | None = None
+    line_search: int | None = None
+    integrator: str = ""
+
+    @property
+    def name(self) -> str:
+        if self.iterations is None:
+            return "the model's own"
+        more = [self.integrator] if self.integrator else []
+        return ", ".join([f"{self.iterations} / {self.line_search}", *more])
+
+
+def settings_of(env: RecoveryEnv) -> list[Setting]:
+    """Returns what is tried for a robot, the engine's own choice first."""
+    used = MjxEngine(env.make_model()).model.opt
+    own = Setting(int(used.iterations), int(used.ls_iterations))
+    others = [Setting(1, 4), Setting(2, 4), Setting(4, 4), Setting(4, 8), Setting(8, 8)]
+    others += [Setting(16, 16), Setting()]
+    others += [
+        dataclasses.replace(own, integrator=name)
+        for name in ("EULER", "IMPLICITFAST")
+        if getattr(mujoco.mjtIntegrator, f"mjINT_{name}") != used.integrator
+    ]
+    return [own, *(setting for setting in others if setting != own)]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure MJX's settings against C MuJoCo."""
+
+    env: str = "all"
+    """all, or robots: ant,hopper."""
+    states: int = 64
+    """States that are stepped side by side."""
+    repeats: int = 3
+    """Turns: measurements of each setting."""
+    out: Path | None = None
+    """JSON file to write; runs/mjx-settings-<time>.json by default."""
+
+
+def make_states(env: RecoveryEnv, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `qpos` and `qvel` of `count` states on the way of random actions."""
+    lanes = max(1, count // 8)
+
+    def step(state: envs.State, key: jax.Array) -> tuple[envs.State, None]:
+        actions = jax.random.uniform(key, (lanes, env.action_size), minval=-1.0)
+        return jax.vmap(env.step)(state, actions), None
+
+    def later(state: envs.State, key: jax.Array) -> tuple[envs.State, tuple[jax.Array, jax.Array]]:
+        state, _ = jax.lax.scan(step, state, jax.random.split(key, _APART))
+        return state, (state.data.qpos, state.data.qvel)
+
+    start = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), lanes))
+    keys = jax.random.split(jax.random.key(1), -(-count // lanes))
+    _, found = jax.jit(lambda state: jax.lax.scan(later, state, keys))(start)
+    qpos, qvel = (np.asarray(x).reshape(-1, x.shape[-1])[:count] for x in found)
+    return qpos, qvel
+
+
+def mjx_program(env: RecoveryEnv, setting: Setting) -> Callable[..., Any]:
+    """Returns `(qpos, qvel, controls) -> qpos, qvel, contacts` of one simulation.
+
+    Each result has a leading axis of control steps; `contacts` counts the active ones, and how many
+    MJX computes, active or not.
+    """
+    from mujoco import mjx
+
+    model = env.make_model()
+    if setting.iterations is not None and setting.line_search is not None:
+        model.opt.iterations, model.opt.ls_iterations = setting.iterations, setting.line_search
+    if setting.integrator:
+        model.opt.integrator = getattr(mujoco.mjtIntegrator, f"mjINT_{setting.integrator}")
+    device_model = mjx.put_model(model)
+
+    def run(qpos: jax.Array, qvel: jax.Array, controls: jax.Array) -> Any:
+        def step(data: Any, ctrl: jax.Array) -> Any:
+            data = data.replace(ctrl=ctrl)
+            frame_skip = env.frame_skip
+            data = jax.lax.fori_loop(0, frame_skip, lambda _, d: mjx.step(device_model, d), data)
+            distance = data._impl.contact.dist
+            return data, (data.qpos, data.qvel, jnp.stack([(distance < 0).sum(), distance.size]))
+
+        data = mjx.make_data(model).replace(qpos=qpos, qvel=qvel)
+        return jax.lax.scan(step, data, controls)[1]
+
+    return run
+
+
+def reference(env: RecoveryEnv) -> Callable[..., Any]:
+    """Returns `(qpos, qvel, controls) -> qpos, qvel` of one simulation in C MuJoCo."""
+
+    def run(qpos: jax.Array, qvel: jax.Array, controls: jax.Array) -> Any:
+        def step(data: Any, ctrl: jax.Array) -> Any:
+            data = env.engine.step(data, ctrl, env.frame_skip)
+            return data, (data.qpos, data.qvel)
+
+        return jax.lax.scan(step, env.engine.init(qpos, qvel), controls)[1]
+
+    return run
+
+
+def errors(actual: Any, expected: Any) -> dict[str, dict[str, float]]:
+    """Returns quantiles over the states of the largest relative error, by control step."""
+    result = {}
+    for horizon in _HORIZONS:
+        worst = np.max(
+            [
+                np.abs(this[:, horizon - 1] - that[:, horizon - 1]).max(axis=1)
+                / (1.0 + np.abs(that[:, horizon - 1]).max(axis=1))
+                for this, that in zip(actual, expected, strict=True)
+            ],
+            axis=0,
+        )
+        median, most, largest = np.nan_to_num(np.quantile(worst, [0.5, 0.95, 1.0]), nan=np.inf)
+        result[str(horizon)] = {"median": median, "95 %": most, "worst": largest}
+    return result
+
+
+def measure(name: str, arguments: Arguments) -> dict[str, Any]:
+    """Returns what was measured of a robot, each setting by its name, the one in use first."""
+    env = envs.load(name, start="ood", engine="mujoco")
+    qpos, qvel = make_states(env, arguments.states)
+    controls = jax.random.uniform(
+        jax.random.key(2), (len(qpos), max(_HORIZONS), env.model.nu), minval=-1.0
+    )
+    controls = controls * env.model.actuator_ctrlrange[:, 1]
+    inputs = tuple(map(jnp.asarray, (qpos, qvel, controls)))
+    expected = jax.device_get(jax.jit(jax.vmap(reference(env)))(*inputs))
+    subjects, results = [], {}
+    for setting in settings_of(env):
+        program, seconds = compile_timed(jax.jit(jax.vmap(mjx_program(env, setting))), *inputs)
+        *actual, contacts = jax.device_get(program(*inputs))
+        results[setting.name] = errors(actual, expected)
+        steps = len(qpos) * max(_HORIZONS)
+
+        def run(program: Any = program) -> object:
+            return jax.block_until_ready(program(*inputs))
+
+        subjects.append(Subject(setting.name, steps, run, seconds))
+    take_turns(subjects, arguments.repeats)
+    used = subjects[0]
+    return {
+        "integrator": mujoco.mjtIntegrator(env.model.opt.integrator).name.removeprefix("mjINT_"),
+        "own_iterations": [int(env.model.opt.iterations), int(env.model.opt.ls_iterations)],
+        "contacts_active": int(contacts[..., 0].max()),
+        "contacts_computed": int(contacts[..., 1].max()),
+        "settings": {
+            subject.name: {
+                "errors": results[subject.name],
+                "speed": spread([a / b for a, b in zip(subject.rates, used.rates, strict=True)]),
+                "compile_seconds": subject.compile_seconds,
+            }
+            for subject in subjects
+        },
+    }
+
+
+def print_table(console: Console, name: str, measured: dict[str, Any]) -> None:
+    """Prints a robot's table."""
+    table = Table(
+        title=f"{name}, integrator {measured['integrator']}; MJX computes "
+        f"{measured['contacts_computed']} contacts, at most {measured['contacts_active']} active",
+        title_justify="left",
+    )
+    table.add_column("iterations / line search")
+    for column in ("speed", *(f"{h}: median, 95 %, worst" for h in _HORIZONS), "compiling"):
+        table.add_column(column, justify="right")
+    for index, (setting, row) in enumerate(measured["settings"].items()):
+        table.add_row(
+            f"{setting} (in use)" if index == 0 else setting,
+            f"{row['speed']['median']:.2f}",
+            *(
+                ", ".join(f"{value:.0e}" for value in row["errors"][str(horizon)].values())
+                for horizon in _HORIZONS
+            ),
+            f"{row['compile_seconds']:.0f} s",
+        )
+    console.print(table)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    given = sys.argv[1:] if argv is None else argv
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.mjx_settings", args=given)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    now = datetime.datetime.now().astimezone()
+    try:
+        robots = names("--env", arguments.env, envs.names(), "all")
+        if min(arguments.states, arguments.repeats) < 1:
+            raise UserError("--states and --repeats must be at least 1")
+        if arguments.out is not None and not arguments.out.parent.is_dir():
+            raise UserError(f"--out: the folder {arguments.out.parent} does not exist")
+        measured = {}
+        for name in robots:
+            measured[name] = measure(name, arguments)
+            print_table(console, name, measured[name])
+    except (UserError, envs.ModelUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console.print(
+        "Errors of qpos and qvel against C MuJoCo after so many control steps, relative to "
+        "1 + the largest entry; speed relative to the setting in use."
+    )
+    out = arguments.out or Path("runs") / f"mjx-settings-{now:%Y%m%d-%H%M%S}.json"
+    out.parent.mkdir(exist_ok=True)
+    report = {
+        "command": shlex.join(["python", "-m", "benchmarks.mjx_settings", *given]),
+        "date": now.isoformat(timespec="seconds"),
+        "machine": machine_facts(),
+        **system_facts(),
+        "robots": measured,
+    }
+    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    console.print(f"Written to {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

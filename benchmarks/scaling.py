@@ -1,0 +1,200 @@
+"""How the cost of training grows with environments, model size and devices, with a plot.
+
+    python -m benchmarks.scaling --env half_cheetah --num-envs 16,64,256,1024 --hidden 32,64,128,256
+
+As `benchmarks.throughput` does, all sizes are measured in turns in one process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import subjects
+from benchmarks.throughput import machine_facts, sizes, spread, take_turns
+from envs.physics import ENGINES
+from lamour_jax import policies
+from lamour_jax.errors import UserError
+from lamour_jax.system import system_facts
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+# The network's size while environments vary, and the number of environments while it does.
+_HIDDEN, _NUM_ENVS = 64, 64
+# The parts of an iteration, and how they are drawn.
+_PARTS = {"environment": "physics + environment", "acting": "+ policy", "training": "+ learning"}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure how cost grows with the number of environments and with the networks' size."""
+
+    env: str = "half_cheetah"
+    """Robot."""
+    engine: str = "auto"
+    """Physics engine: auto, mujoco, mjx or mjx-warp."""
+    num_envs: str = "16,64,256,1024"
+    """Environments side by side, with two hidden layers of 64 units."""
+    hidden: str = "32,64,128,256"
+    """Units of each of two hidden layers, with 64 environments."""
+    devices: str = "1"
+    """Only 1: training on several devices is not there yet."""
+    unroll_length: int = 32
+    """Control steps of each environment in one measurement."""
+    repeats: int = 5
+    """Turns: measurements of each size."""
+    out: Path | None = None
+    """JSON file to write, the plot beside it; runs/scaling-<time>.json by default."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that is varied: `(num_envs, hidden units)` of each size."""
+
+    name: str
+    values: list[int]
+    points: list[tuple[int, int]]
+
+
+def axes(arguments: Arguments) -> list[Axis]:
+    """Returns what is varied, checked.
+
+    Raises:
+        UserError: an unknown name, or a size that is not a positive number.
+    """
+    for option, name, known in (
+        ("--env", arguments.env, policies.names()),
+        ("--engine", arguments.engine, ENGINES),
+    ):
+        if name not in known:
+            raise UserError(f"unknown {option} {name!r}; known: {', '.join(known)}")
+    if sizes("--devices", arguments.devices) != [1]:
+        raise UserError("--devices: training on several devices is not there yet; known: 1")
+    for option in ("unroll_length", "repeats"):
+        if getattr(arguments, option) < 1:
+            name = option.replace("_", "-")
+            raise UserError(f"--{name} must be at least 1, not {getattr(arguments, option)}")
+    if arguments.out is not None and not arguments.out.parent.is_dir():
+        raise UserError(f"--out {arguments.out}: the folder {arguments.out.parent} does not exist")
+    num_envs = sizes("--num-envs", arguments.num_envs)
+    hidden = sizes("--hidden", arguments.hidden)
+    return [
+        Axis("environments", num_envs, [(count, _HIDDEN) for count in num_envs]),
+        Axis("hidden units", hidden, [(_NUM_ENVS, units) for units in hidden]),
+    ]
+
+
+def measure(axis: Axis, arguments: Arguments) -> list[dict[str, Any]]:
+    """Returns, for each size of an axis, seconds per 1,000 environment steps and memory."""
+    measured = []
+    for num_envs, units in axis.points:
+        workload = subjects.make_workload(
+            arguments.env, arguments.engine, num_envs, arguments.unroll_length, (units, units)
+        )
+        training = subjects.Training(workload)
+        measured.append([subjects.environment(workload), training.acting(), training.training()])
+    take_turns([subject for group in measured for subject in group], arguments.repeats)
+    return [
+        {
+            "num_envs": num_envs,
+            "hidden_units": units,
+            "bytes_per_env": group[-1].bytes_per_env,
+            "compile_seconds": group[-1].compile_seconds,
+            "seconds_per_1000_steps": {
+                subject.name: spread([1000 / rate for rate in subject.rates]) for subject in group
+            },
+        }
+        for (num_envs, units), group in zip(axis.points, measured, strict=True)
+    ]
+
+
+def print_table(console: Console, axis: Axis, points: list[dict[str, Any]]) -> None:
+    """Prints what an axis costs, in milliseconds per 1,000 environment steps."""
+    table = Table(title=f"ms per 1,000 environment steps, by {axis.name}", title_justify="left")
+    for column in (axis.name, *_PARTS.values(), "memory/env", "compiling"):
+        table.add_column(column, justify="right")
+    for value, point in zip(axis.values, points, strict=True):
+        cost, memory = point["seconds_per_1000_steps"], point["bytes_per_env"]
+        table.add_row(
+            f"{value:,}",
+            *(f"{1000 * cost[part]['median']:.1f}" for part in _PARTS),
+            "" if memory is None else f"{memory / 1024:.1f} KiB",
+            f"{point['compile_seconds']:.1f} s",
+        )
+    console.print(table)
+
+
+def plot(report: dict[str, Any], chosen: list[Axis], path: Path) -> None:
+    """Draws the cost of each part over each axis, quartiles shaded."""
+    figure, panels = plt.subplots(1, len(chosen), figsize=(5.2 * len(chosen), 3.8), sharey=True)
+    for axis, panel in zip(chosen, panels, strict=True):
+        points = report["axes"][axis.name]
+        for part, label in _PARTS.items():
+            costs = [point["seconds_per_1000_steps"][part] for point in points]
+            low, middle, high = (
+                [1000 * cost[which] for cost in costs] for which in ("low", "median", "high")
+            )
+            [line] = panel.plot(axis.values, middle, marker="o", label=label)
+            panel.fill_between(axis.values, low, high, color=line.get_color(), alpha=0.2)
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(axis.values, [f"{value:,}" for value in axis.values])
+        panel.set_xticks([], minor=True)
+        panel.set_xlabel(axis.name)
+        panel.set_ylim(bottom=0)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("ms per 1,000 environment steps")
+    panels[0].legend()
+    engine, device = report["engine"], report["device"]
+    figure.suptitle(f"{report['arguments']['env']} on {engine}, {device}")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    given = sys.argv[1:] if argv is None else argv
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.scaling", args=given)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    now = datetime.datetime.now().astimezone()
+    try:
+        chosen = axes(arguments)
+        machine, facts = machine_facts(), system_facts()
+        measured = {}
+        for axis in chosen:
+            measured[axis.name] = measure(axis, arguments)
+            print_table(console, axis, measured[axis.name])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    report = {
+        "command": shlex.join(["python", "-m", "benchmarks.scaling", *given]),
+        "date": now.isoformat(timespec="seconds"),
+        "machine": machine,
+        **facts,
+        "engine": arguments.engine,
+        "arguments": {k: v for k, v in dataclasses.asdict(arguments).items() if k != "out"},
+        "axes": measured,
+    }
+    out = arguments.out or Path("runs") / f"scaling-{now:%Y%m%d-%H%M%S}.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    plot(report, chosen, out.with_suffix(".png"))
+    console.print(f"Written to {out} and {out.with_suffix('.png')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""NumPy functions called from inside compiled programs, so that the programs can be kept on disk.
+
+JAX's own callbacks bake an address of this process into a program, which is why its persistent
+compilation cache leaves such programs out. XLA's foreign function interface (FFI) calls by name
+instead. Its handlers are C functions of a published, versioned binary interface
+(`xla/ffi/api/c_api.h`, shipped with jaxlib); `ctypes` makes one from Python, without a compiler.
+Where that interface is of another version, and on accelerators, JAX's own callback is used: all
+works alike, but programs are compiled anew at every start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_uint32
+from ctypes import c_void_p as pointer
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental.buffer_callback import ExecutionContext, buffer_callback
+
+# Is given the results to write and the arguments, all C-contiguous views of XLA's own buffers.
+HostFunction = Callable[[list[np.ndarray], list[np.ndarray]], None]
+
+_TARGET = "lamour_jax_host_call"
+_VERSION = (0, 3)
+_METADATA = 1
+_INTERNAL_ERROR = 13
+# Codes of XLA's element types.
+_DTYPES = {1: np.dtype(np.bool_), 4: np.dtype(np.int32), 11: np.dtype(np.float32)}
+
+# By the name that stands in the program. A program outlives the object that it was traced from.
+_functions: dict[str, HostFunction] = {}
+
+
+def register(name: str, function: HostFunction) -> None:
+    """Makes `function` callable under `name`, in place of an earlier one of that name.
+
+    The name must say all that the function computes: a program of an earlier process calls it.
+    """
+    _functions[name] = function
+
+
+def call(name: str, results: Any, *arguments: jax.Array) -> Any:
+    """Calls the function `name` from inside a program; under `vmap` once for the whole batch.
+
+    The function does NumPy only, since calling JAX from inside a program can deadlock.
+
+    Args:
+        name: as registered.
+        results: a tuple of `jax.ShapeDtypeStruct`.
+        *arguments: bool, int32 or float32.
+
+    Returns:
+        The tuple of results. Whatever the function raises reaches the caller as a
+        `jax.errors.JaxRuntimeError` with the exception's type and message.
+    """
+    if jax.default_backend() == "cpu" and _is_available():
+        ffi = jax.ffi.ffi_call(_TARGET, results, vmap_method="broadcast_all")
+        return ffi(*arguments, function=name)
+    callback = functools.partial(_from_buffers, name)
+    return buffer_callback(callback, results, vmap_method="broadcast_all")(*arguments)
+
+
+def _from_buffers(name: str, _: ExecutionContext, results: Any, *arguments: Any) -> None:
+    _functions[name]([np.asarray(x) for x in results], [np.asarray(x) for x in arguments])
+
+
+class _Interrupts:
+    """Tells any thread that a signal has come in, which Python itself tells only its main thread.
+
+    While a program runs, that thread waits inside JAX, for as long as an evaluation takes.
+    """
+
+    def __init__(self) -> None:
+        self._reader: socket.socket | None = None
+        self._seen = False
+
+    @contextlib.contextmanager
+    def noticed(self) -> Iterator[None]:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._reader, self._seen = reader, False
+        try:
+            yield
+        except jax.errors.JaxRuntimeError:
+            if self._seen:
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            signal.set_wakeup_fd(before)
+            self._reader, self._seen = None, False
+            reader.close()
+            writer.close()
+
+    def note(self) -> None:
+        self._seen = self._reader is not None
+
+    def __bool__(self) -> bool:
+        reader = self._reader
+        if reader is not None and not self._seen:
+            with contextlib.suppress(OSError):  # mostly: nothing to read
+                self._seen = not {signal.SIGINT, signal.SIGTERM}.isdisjoint(reader.recv(64))
+        return self._seen
+
+
+_interrupts = _Interrupts()
+
+
+def interruptible() -> contextlib.AbstractContextManager[None]:
+    """Within it, Ctrl-C (or a handled SIGTERM) ends a running program at its next host call.
+
+    Without it, a program runs to its end first, or fails with a `JaxRuntimeError` that says
+    `interrupted`. Signals reach the main thread alone: in others it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return contextlib.nullcontext()
+    return _interrupts.noticed()
+
+
+# The structures of c_api.h that a handler meets, up to the last field that is used here. Each
+# begins with its size and a list of extensions.
+
+
+class _Extension(Structure):
+    _fields_ = (("size", c_size_t), ("type", c_int), ("next", pointer))
+
+
+class _ApiVersion(Structure):
+    _fields_ = (("size", c_size_t), ("extension", pointer), ("major", c_int), ("minor", c_int))
+
+
+class _Metadata(Structure):
+    _fields_ = (
+        ("size", c_size_t),
+        ("api_version", _ApiVersion),
+        ("traits", c_uint32),
+        ("state_type", c_int64),
+    )
+
+
+class _MetadataExtension(Structure):
+    _fields_ = (("base", _Extension), ("metadata", POINTER(_Metadata)))
+
+
+class _ErrorArguments(Structure):
+    _fields_ = (
+        ("size", c_size_t),
+        ("extension", pointer),
+        ("message", c_char_p),
+        ("code", c_int),
+    )
+
+
+class _Api(Structure):
+    _fields_ = (
+        ("size", c_size_t),
+        ("extension", pointer),
+        ("version", _ApiVersion),
+        ("internal", pointer),
+        ("create_error", CFUNCTYPE(pointer, POINTER(_ErrorArguments))),
+    )
+
+
+class _Buffer(Structure):
+    _fields_ = (
+        ("size", c_size_t),
+        ("extension", pointer),
+        ("dtype", c_int),
+        ("data", pointer),
+        ("rank", c_int64),
+        ("dims", POINTER(c_int64)),
+    )
+
+
+class _Buffers(Structure):
+    """Arguments, or results."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("extension", pointer),
+        ("count", c_int64),
+        ("types", pointer),
+        ("buffers", POINTER(POINTER(_Buffer))),
+    )
+
+
+class _Text(Structure):
+    _fields_ = (("data", pointer), ("length", c_size_t))
+
+
+class _Attributes(Structure):
+    _fields_ = (
+        ("size", c_size_t),
+        ("extension", pointer),
+        ("count", c_int64),
+        ("types", pointer),
+        ("names", pointer),
+        ("values", POINTER(POINTER(_Text))),
+    )
+
+
+class _CallFrame(Structure):
+    _fields_ = (
+        ("size", c_size_t),
+        ("extension", POINTER(_Extension)),
+        ("api", POINTER(_Api)),
+        ("context", pointer),
+        ("stage", c_int),
+        ("arguments", _Buffers),
+        ("results", _Buffers),
+        ("attributes", _Attributes),
+    )
+
+
+@CFUNCTYPE(pointer, POINTER(_CallFrame))
+def _handler(frame_pointer: Any) -> int | None:
+    """What XLA calls. Nothing may be raised from here: ctypes would drop it."""
+    frame = frame_pointer.contents
+    try:
+        if frame.extension and frame.extension.contents.type == _METADATA:
+            _describe(ctypes.cast(frame.extension, POINTER(_MetadataExtension)).contents.metadata)
+            return None
+        if _interrupts:
+            return _error(frame, "interrupted")
+        name = frame.attributes.values[0].contents
+        function = _functions[ctypes.string_at(name.data, name.length).decode()]
+        function(_arrays(frame.results), _arrays(frame.arguments))
+    except KeyboardInterrupt:
+        # Programs may run on the calling thread, which is then the one that Ctrl-C hits.
+        _interrupts.note()
+        return _error(frame, "interrupted")
+    except BaseException as error:
+        return _error(frame, f"{type(error).__name__}: {error}")
+    return None
+
+
+def _describe(metadata: Any) -> None:
+    version = metadata.contents.api_version
+    version.size = ctypes.sizeof(_ApiVersion)
+    version.extension = None
+    version.major, version.minor = _VERSION
+    metadata.contents.traits = 0
+    metadata.contents.state_type = 0
+
+
+def _arrays(buffers: _Buffers) -> list[np.ndarray]:
+    return [_array(buffers.buffers[index].contents) for index in range(buffers.count)]
+
+
+def _array(buffer: _Buffer) -> np.ndarray:
+    dtype, shape = _DTYPES[buffer.dtype], buffer.dims[: buffer.rank]
+    size = int(np.prod(shape)) * dtype.itemsize
+    if not size:  # XLA gives an empty buffer no address
+        return np.empty(shape, dtype)
+    content = memoryview((ctypes.c_char * size).from_address(buffer.data))
+    return np.frombuffer(content.cast("B"), dtype).reshape(shape)
+
+
+def _error(frame: _CallFrame, message: str) -> int:
+    arguments = _ErrorArguments(
+        ctypes.sizeof(_ErrorArguments), None, message.encode(errors="replace"), _INTERNAL_ERROR
+    )
+    error: int = frame.api.contents.create_error(ctypes.byref(arguments))
+    return error
+
+
+@functools.cache
+def _is_available() -> bool:
+    """Registers the handler once, if jaxlib's interface is the one that is written down here."""
+    header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
+    try:
+        text = header.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    found = re.findall(r"#define XLA_FFI_API_(?:MAJOR|MINOR) (\d+)", text)
+    if tuple(map(int, found)) != _VERSION:
+        return False
+    jax.ffi.register_ffi_target(_TARGET, jax.ffi.pycapsule(_handler), platform="cpu")
+    return True

@@ -1,0 +1,108 @@
+"""Compiled programs kept on disk: the second start of the same run compiles nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+
+# Beyond this, the programs that were used longest ago are dropped.
+_MAX_BYTES = 2 * 1024**3
+
+
+def default_folder() -> Path:
+    """Returns the user's cache folder for programs of this machine (XDG convention).
+
+    A home directory may be shared by machines whose processors differ; a program compiled for one
+    may not run on another.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return base / "lamour_jax" / "programs" / _processor()
+
+
+def enable(wanted: bool = True) -> None:
+    """Keeps compiled programs from now on; call it before anything is compiled.
+
+    Whoever sets `JAX_COMPILATION_CACHE_DIR` has chosen another folder, which is left alone. One
+    that cannot be written is as good as none.
+
+    Args:
+        wanted: False: neither reads nor keeps programs.
+    """
+    if not wanted:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return
+    folder = default_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    _prune(folder)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # Small programs as well: there are hundreds of them, and together they take seconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+class CompilationCounter:
+    """Counts what is compiled and what is read from the cache while it is entered.
+
+    Attributes:
+        compiled: programs that were compiled.
+        loaded: programs that came from the cache.
+    """
+
+    def __init__(self) -> None:
+        self._requested = self.loaded = 0
+
+    @property
+    def compiled(self) -> int:
+        return self._requested - self.loaded
+
+    def __enter__(self) -> CompilationCounter:
+        jax.monitoring.register_event_listener(self._event)
+        jax.monitoring.register_event_duration_secs_listener(self._duration)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        jax.monitoring.unregister_event_listener(self._event)
+        jax.monitoring.unregister_event_duration_listener(self._duration)
+
+    def _event(self, event: str, **kwargs: Any) -> None:
+        self.loaded += event == "/jax/compilation_cache/cache_hits"
+
+    def _duration(self, event: str, duration_secs: float, **kwargs: Any) -> None:
+        self._requested += event == "/jax/core/compile/backend_compile_duration"
+
+
+def _processor() -> str:
+    """Returns a short name for what this machine's processor can do."""
+    facts = platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        wanted = ("model name", "flags", "Features", "CPU part")
+        facts += "".join(sorted({line for line in lines if line.startswith(wanted)}))
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]
+
+
+def _prune(folder: Path) -> None:
+    entries = []
+    for file in folder.glob("*-cache"):
+        try:
+            entries.append((file.stat(), file))
+        except OSError:  # another process has just dropped it
+            continue
+    total = sum(stat.st_size for stat, _ in entries)
+    for stat, file in sorted(entries, key=lambda entry: entry[0].st_atime):
+        if total <= _MAX_BYTES:
+            return
+        file.unlink(missing_ok=True)
+        total -= stat.st_size
