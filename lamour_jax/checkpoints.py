@@ -20,7 +20,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from lamour_jax.config import RunConfig, differences
+from lamour_jax.distributed import is_main
 from lamour_jax.errors import UserError
+from lamour_jax.placement import whole
 from lamour_jax.ppo.learner import TrainState
 
 # Of a checkpoint's content. 1 was the state alone.
@@ -156,7 +158,7 @@ class Checkpoints:
             for newer in self.steps:
                 if newer > env_steps:
                     self._manager.delete(newer)
-            for half_written in self._half_written():
+            for half_written in self._half_written() if is_main() else ():
                 shutil.rmtree(half_written, ignore_errors=True)
                 self._say("a checkpoint was being written when the run was interrupted: left out")
 
@@ -238,7 +240,7 @@ def digest(tree: Any) -> str:
     """Returns the SHA-256 of a pytree's shapes and numbers."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
-        array = np.asarray(leaf)
+        array = whole(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf)
         found.update(f"{array.dtype}{array.shape}".encode())
         found.update(array.tobytes())
     return found.hexdigest()

@@ -17,12 +17,13 @@ from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS
 from reward_codegen.gemini import DEFAULT_MODEL
 
 Stage = Literal["recovery", "original"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 # Of `config.yaml` and, with it, of the run folder.
 FORMAT_VERSION = 2
 
 # Settings that may be changed in an interrupted run's `config.yaml`: training is the same.
-_OF_NO_EFFECT = ("checkpoints.", "guard.max_skips", "guard.bad_state_files", "log")
+_OF_NO_EFFECT = ("checkpoints.", "guard.max_skips", "guard.bad_state_files", "log", "devices")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class RunConfig:
         steps: environment steps of training.
         seed: of everything random.
         policy: path of the original policy; the shipped one if empty.
+        precision: of matrix products: `float32`, or on accelerators the faster `tf32`, `bfloat16`.
+        devices: over which the environments are spread; 0: all that there are.
         log: where metrics go beside `metrics.jsonl`: `tensorboard`, `wandb`, both or nothing.
     """
 
@@ -127,6 +130,8 @@ class RunConfig:
     steps: int = 1_600_000
     seed: int = 0
     policy: str = ""
+    precision: Precision = "float32"
+    devices: int = 0
     log: tuple[str, ...] = ("tensorboard",)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -213,6 +218,7 @@ def as_begun(asked: RunConfig, there: RunConfig) -> RunConfig:
             hidden_sizes=there.ppo.hidden_sizes,
             activation=there.ppo.activation,
             dropout=there.ppo.dropout,
+            output=there.ppo.output,
         )
     engine = there.engine if asked.engine == "auto" else asked.engine
     return dataclasses.replace(asked, engine=engine, ppo=ppo)
@@ -323,6 +329,7 @@ def validate(config: RunConfig) -> None:
         if value <= 0:
             raise UserError(f"{name} must be at least 1, not {value}")
     not_negative = {
+        "--devices": config.devices,
         "checkpoints.every_steps": config.checkpoints.every_steps,
         "checkpoints.every_minutes": config.checkpoints.every_minutes,
         "guard.bad_state_files": config.guard.bad_state_files,

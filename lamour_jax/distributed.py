@@ -10,12 +10,16 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from lamour_jax.errors import UserError
+
+T = TypeVar("T")
 
 
 def connect(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
@@ -69,17 +73,32 @@ def from_main(text: str) -> str:
     return bytes(np.asarray(multihost_utils.broadcast_one_to_all(buffer))).decode()
 
 
-def on_any(flag: bool) -> bool:
-    """Returns whether `flag` holds on any process; every process gets the same answer."""
+def on_any(*flags: bool) -> tuple[bool, ...]:
+    """Returns which of the flags hold on any process; every process gets the same answer."""
     if jax.process_count() == 1:
-        return flag
-    return bool(np.any(multihost_utils.process_allgather(np.bool_(flag))))
+        return flags
+    everywhere = np.asarray(multihost_utils.process_allgather(np.array(flags)))
+    return tuple(bool(flag) for flag in np.any(everywhere, axis=0).tolist())
 
 
-def wait_for_all(name: str) -> None:
-    """Waits until every process has come to the point `name`."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+def main_first(action: Callable[[], T]) -> T:
+    """Returns what `action` does, on the main process first and then on the others.
+
+    Raises:
+        UserError: it failed on the main process; the same error on all.
+    """
+    if jax.process_count() == 1:
+        return action()
+    failed, done = "", None
+    if is_main():
+        try:
+            done = action()
+        except UserError as error:
+            failed = str(error) or "failed"
+    failed = from_main(failed)
+    if failed:
+        raise UserError(failed)
+    return action() if done is None else done
 
 
 def _initialize(*arguments: str | int) -> None:

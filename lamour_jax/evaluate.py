@@ -25,7 +25,7 @@ from lamour_jax.evaluation import Evaluator
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run_folder import write_json
-from lamour_jax.system import system_facts
+from lamour_jax.system import set_precision, system_facts
 from reward_codegen import RewardCodeError, RewardProgram, compile_reward
 
 
@@ -117,6 +117,7 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
         EngineUnavailable: the engine cannot run here.
     """
     config, controller, agent = load_run(arguments.run)
+    set_precision(config.precision)
     env = envs.load(config.env, start=job.start, engine=arguments.engine, terminate=False)
     with console.stage(f"{config.env} from start {job.start!r} in {env.engine.name}"):
         measure = Evaluator(env, controller, job.episodes, arguments.sampled, record=True)

@@ -100,9 +100,9 @@ def handled(advice: Callable[[], str]) -> Iterator[None]:
     watching.start()
     try:
         yield
-    except Exception as error:
-        # An exception that came up inside a compiled program's call into Python arrives as JAX's.
-        if handling.received is not None and "interrupted" in str(error).lower():
+    except RuntimeError:
+        # What a handler raises inside a compiled program's call into Python arrives as JAX's error.
+        if handling.received is not None:
             raise Interrupted(handling.received) from None
         raise
     finally:
@@ -138,6 +138,12 @@ def deferred() -> Iterator[None]:
 def requested() -> signal.Signals | None:
     """Returns the signal that has come, if one has."""
     return None if _handling is None else _handling.received
+
+
+def request() -> None:
+    """Notes a request to stop that another process of the run has received."""
+    if _handling is not None:
+        _handling.received = _handling.received or signal.SIGTERM
 
 
 def _say(line: str) -> None:

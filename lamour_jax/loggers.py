@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from lamour_jax.config import RunConfig
+from lamour_jax.distributed import is_main
 from lamour_jax.errors import UserError
 
 Row = dict[str, float]
@@ -44,7 +45,8 @@ class Loggers:
         Raises:
             UserError: a logger cannot be opened.
         """
-        self._loggers = [KNOWN[name].open(config, folder, earlier) for name in config.log]
+        names = config.log if is_main() else ()
+        self._loggers = [KNOWN[name].open(config, folder, earlier) for name in names]
 
     def __enter__(self) -> Loggers:
         return self

@@ -15,8 +15,10 @@ from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
 from lamour_jax.curves import plot_curves
+from lamour_jax.distributed import is_main
 from lamour_jax.evaluation import Evaluator
 from lamour_jax.objective import original_task
+from lamour_jax.placement import for_run
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.progress import loss_facts
@@ -59,7 +61,13 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     seed = config.seed + EVALUATION_SEED
     with console.stage(f"Original task ({env.name}, {config.steps:,} steps)"):
         learner = Learner(
-            env, objective, config.ppo, config.iterations, initial=initial, guard=config.guard
+            env,
+            objective,
+            config.ppo,
+            config.iterations,
+            initial=initial,
+            guard=config.guard,
+            placement=for_run(config),
         )
         controller = Controller(learner.network)
         quick = Evaluator(ordinary, controller, config.evaluation.episodes_during_training)
@@ -114,6 +122,8 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
         **({"success_rate": mean["success_rate"]} if env.has_goal else {}),
         **system_facts(),
     }
+    if not is_main():
+        return result
     policies.save(folder.path / "policy.npz", header.derived(result), agent)
     plot_curves(history.rows, folder.path / "curves.png", env.name)
     # Last: a run with a result is finished.

@@ -7,7 +7,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+from lamour_jax.config import RunConfig
+from lamour_jax.errors import UserError
 
 _ENVS = "envs"
 
@@ -76,6 +80,35 @@ def _put(leaf: jax.Array, sharding: Sharding) -> jax.Array:
         return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding))
     content = np.asarray(leaf)
     return jax.make_array_from_callback(content.shape, sharding, lambda index: content[index])
+
+
+def for_run(config: RunConfig) -> Placement:
+    """Returns the placement over the devices that a run asks for.
+
+    Raises:
+        UserError: there are fewer, or the environments cannot be spread evenly over them.
+    """
+    devices = jax.devices()
+    if config.devices > len(devices):
+        raise UserError(f"--devices {config.devices}: there are only {len(devices)} here")
+    if config.devices and jax.process_count() > 1:
+        raise UserError("--devices is for one process; several use all the devices that they see")
+    count = config.devices or len(devices)
+    sizes = {"--num-envs": config.ppo.num_envs, "ppo.minibatch_size": config.ppo.minibatch_size}
+    for name, size in sizes.items():
+        if size % count:
+            raise UserError(
+                f"{name} {size} cannot be spread evenly over {count} devices; make it a multiple "
+                f"of {count}, or use fewer by --devices"
+            )
+    return Placement(devices[:count])
+
+
+def whole(leaf: jax.Array) -> np.ndarray:
+    """Returns all of an array, wherever its parts are, on every host."""
+    if leaf.is_fully_addressable or leaf.is_fully_replicated:
+        return np.asarray(leaf)
+    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
 
 
 def local(tree: Any) -> Any:

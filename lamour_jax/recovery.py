@@ -18,8 +18,10 @@ from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.controller import Controller
 from lamour_jax.curves import plot_curves
+from lamour_jax.distributed import is_main, main_first
 from lamour_jax.evaluation import Episodes, Evaluator
 from lamour_jax.methods import METHODS, Ingredients, make_objective
+from lamour_jax.placement import for_run
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.progress import loss_facts
@@ -89,8 +91,11 @@ def run_recoveries(
         terminate=config.terminate,
         episode_length=config.training_episode_length,
     )
-    with console.stage("Reward"):
+    placement = for_run(config)
+
+    def load_rewards() -> Reward:
         for seeded, folder in zip(configs, folders, strict=True):
+            folder.refresh()
             reward = load_reward(
                 seeded,
                 env,
@@ -100,6 +105,10 @@ def run_recoveries(
             )
             # Written only now: after a mistake up to here the same --out can be given again.
             folder.write_text("config.yaml", seeded.to_yaml())
+        return reward
+
+    with console.stage("Reward"):
+        reward = main_first(load_rewards)
         identities = [
             Identity(seeded, reward.program.source, digest(original)) for seeded in configs
         ]
@@ -129,7 +138,13 @@ def run_recoveries(
         f"Recovery training ({config.method}, {config.steps:,} steps{side_by_side})"
     ):
         learner = Learner(
-            env, objective, config.ppo, config.iterations, original, guard=config.guard
+            env,
+            objective,
+            config.ppo,
+            config.iterations,
+            original,
+            guard=config.guard,
+            placement=placement,
         )
         quick = Evaluator(
             out_of_distribution, controller, config.evaluation.episodes_during_training
@@ -192,6 +207,8 @@ def run_recoveries(
     if len(results) > 1:
         for result in results:
             result["seeds_together"] = len(results)
+    if not is_main():
+        return results
     with console.stage("Report"):
         for seeded, folder, (_, history), result, before_of_seed, after_of_seed in zip(
             configs, folders, trained, results, before, after, strict=True

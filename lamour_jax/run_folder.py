@@ -5,14 +5,19 @@ A run that was interrupted goes on in the folder that it has (`reopen`).
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
+import shutil
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lamour_jax.errors import UserError
 
+# What every process of a run reads.
+_SHARED = ("config.yaml", "metrics.jsonl", "reward.py", "reward_report.json")
 # What a run writes before its settings, with which it has begun.
 _EARLY = ("generation", "reward.py", "reward_report.json", "reward_report.txt")
 
@@ -22,6 +27,7 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        checkpoints: where the checkpoints are.
     """
 
     def __init__(self, path: Path, again: bool = False):
@@ -35,7 +41,7 @@ class RunFolder:
         Raises:
             UserError: it holds something already, is a file, or cannot be written.
         """
-        self.path = path
+        self._name(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             occupied = any(
@@ -69,8 +75,30 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"run folder {path} cannot be written: {error.strerror}") from None
         folder = cls.__new__(cls)
-        folder.path = path
+        folder._name(path)
         return folder
+
+    @classmethod
+    def follow(cls, main: Path) -> RunFolder:
+        """Returns the folder of another process than the main one, whose folder is `main`.
+
+        What it writes is thrown away when the process ends; checkpoints are everybody's.
+        """
+        folder = cls.__new__(cls)
+        folder._name(Path(tempfile.mkdtemp(prefix="lamour_jax-")), main)
+        atexit.register(shutil.rmtree, folder.path, ignore_errors=True)
+        folder.refresh()
+        return folder
+
+    def refresh(self) -> None:
+        """Copies what the main process has written so far, if this is another."""
+        for name in _SHARED if self._main != self.path else ():
+            if (self._main / name).is_file():
+                shutil.copy(self._main / name, self.path / name)
+
+    def _name(self, path: Path, main: Path | None = None) -> None:
+        self.path, self._main = path, main or path
+        self.checkpoints = self._main / "checkpoints"
 
     @classmethod
     def default_path(cls, name: str) -> Path:

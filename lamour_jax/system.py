@@ -10,15 +10,19 @@ import jax
 
 from envs.mujoco_engine import available_cores
 from envs.physics import resolve
+from lamour_jax.config import Precision
 from lamour_jax.errors import UserError
 
+_JAX_NAMES = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mujoco", "mujoco-mjx", "brax")
 
 
 def system_facts() -> dict[str, Any]:
     """Returns the device (`cpu (2 cores)`, or the accelerator's kind) and the versions."""
-    kind = jax.devices()[0].device_kind
+    kind, count = jax.devices()[0].device_kind, len(jax.devices())
     device = f"cpu ({available_cores()} cores)" if jax.default_backend() == "cpu" else kind
+    if count > 1:
+        device = f"{count} x {device}"
     versions = {"python": platform.python_version()}
     for package in ("lamour-jax", *_PACKAGES):
         try:
@@ -28,18 +32,28 @@ def system_facts() -> dict[str, Any]:
     return {"device": device, "versions": versions}
 
 
-def run_facts(engine: str) -> dict[str, Any]:
+def run_facts(engine: str, precision: Precision) -> dict[str, Any]:
     """Returns what a run says of itself when it begins: `system_facts`, engine and precision."""
-    return {**system_facts(), "engine": resolve(engine), "precision": _precision(engine)}
+    return {
+        **system_facts(),
+        "engine": resolve(engine),
+        "precision": _precision(engine, precision),
+    }
 
 
-def _precision(engine: str) -> str:
-    settings: Any = jax.config
-    text = "float64" if settings.jax_enable_x64 else "float32"
-    # Where it is not said, NVIDIA's and Google's hardware multiplies matrices in less than that.
-    products = settings.jax_default_matmul_precision or "the device's default"
-    if jax.default_backend() != "cpu":
-        text += f", matrix products in {products} precision"
+def set_precision(precision: Precision) -> None:
+    """Sets the precision of matrix products, which a CPU computes in float32 in any case.
+
+    Left to themselves NVIDIA's and Google's chips multiply in less: what was learned on one kind
+    of device would not be learned on another.
+    """
+    jax.config.update("jax_default_matmul_precision", _JAX_NAMES[precision])
+
+
+def _precision(engine: str, precision: Precision) -> str:
+    text = "float64" if jax.config.jax_enable_x64 else "float32"  # type: ignore[attr-defined]
+    if jax.default_backend() != "cpu" and precision != "float32":
+        text += f", matrix products in {precision}"
     return f"{text}, physics in float64" if resolve(engine) == "mujoco" else text
 
 

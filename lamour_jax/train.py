@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ import envs
 from envs.physics import ENGINES, EngineUnavailable
 from lamour_jax import compile_cache, interruption, loggers
 from lamour_jax.config import (
+    Precision,
     RewardConfig,
     RunConfig,
     Stage,
@@ -27,6 +30,7 @@ from lamour_jax.config import (
     validate,
 )
 from lamour_jax.console import Console, make_console
+from lamour_jax.distributed import connect, is_main, main_first
 from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
@@ -34,7 +38,7 @@ from lamour_jax.original import run_original
 from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recoveries, run_recovery
 from lamour_jax.run_folder import RunFolder
-from lamour_jax.system import require_accelerator, run_facts
+from lamour_jax.system import require_accelerator, run_facts, set_precision
 from reward_codegen.gemini import DEFAULT_MODEL
 
 
@@ -89,12 +93,25 @@ class Arguments:
     """Print one JSON object a line, for other programs: start, stages, progress, result."""
     require_accelerator: bool = False
     """End with an error instead of computing on the CPU."""
+    precision: Precision = "float32"
+    """Of matrix products on accelerators: float32, or the faster tf32 or bfloat16."""
+    devices: int = 0
+    """Devices of this machine to spread the environments over; all by default."""
+    coordinator: str = ""
+    """HOST:PORT of the main process of several; on Slurm and TPU VMs they find each other."""
+    num_processes: int = 0
+    """How many processes train together, with --coordinator."""
+    process_id: int = -1
+    """Which of them this one is, with --coordinator; 0 is the main one."""
     compile_cache: bool = True
     """Keep compiled programs in the user's cache folder: the next start does not compile them."""
 
 
 # What is said of a single start of the program; all else is a run's own, which --resume brings.
-_OF_THE_SESSION = ("resume", "quiet", "json", "require_accelerator", "compile_cache")
+_OF_THE_SESSION = (
+    *("resume", "quiet", "json", "require_accelerator", "compile_cache"),
+    *("coordinator", "num_processes", "process_id"),
+)
 
 
 def resolve(arguments: Arguments) -> RunConfig:
@@ -122,6 +139,8 @@ def resolve(arguments: Arguments) -> RunConfig:
         ),
         policy=arguments.policy,
         seed=arguments.seed,
+        precision=arguments.precision,
+        devices=arguments.devices,
     )
     if arguments.start is not None:
         config = dataclasses.replace(config, start=arguments.start, training_starts={})
@@ -159,7 +178,9 @@ def main(argv: list[str] | None = None) -> int:
     console = make_console(arguments.quiet, arguments.json)
     compile_cache.enable(arguments.compile_cache)
     try:
-        with others, interruption.handled(command.how_to_go_on):
+        # First of all: JAX must not have been used when processes meet.
+        connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
+        with others, interruption.handled(command.how_to_go_on), _speaking(is_main()):
             command.run(console)
     except interruption.Interrupted as interrupted:
         print(f"{interrupted}; {command.how_to_go_on()}", file=sys.stderr)
@@ -211,13 +232,14 @@ class Command:
         opened = (
             found
             for seeded, path in zip(configs, self._paths, strict=True)
-            if (found := self._open(seeded, path, console)) is not None
+            if (found := main_first(partial(self._open, seeded, path, console))) is not None
         )
         if not arguments.together:
             for found in opened:
                 _run(*found, console)
         elif left := list(opened):
             seeded, folders = [config for config, _ in left], [folder for _, folder in left]
+            set_precision(config.precision)
             _announce(seeded[0], folders, console)
             run_recoveries(seeded, folders, console)
 
@@ -226,9 +248,9 @@ class Command:
     ) -> tuple[RunConfig, RunFolder] | None:
         """Returns a run's settings and its folder, or None if there is nothing left to do."""
         if not self._arguments.auto_resume:
-            return config, RunFolder(path)
+            return config, _folder(path, RunFolder)
         if not (path / "config.yaml").is_file():
-            return config, RunFolder(path, again=True)
+            return config, _folder(path, partial(RunFolder, again=True))
         there = read_config(path)
         config = as_begun(config, there)
         changed = differences(there.to_plain(), config.to_plain())
@@ -240,7 +262,7 @@ class Command:
         if (path / "result.json").exists():
             console.conclude(f"The run in {path} is already finished")
             return None
-        return config, RunFolder.reopen(path)
+        return config, _folder(path, RunFolder.reopen)
 
     def how_to_go_on(self) -> str:
         """Returns in words by which command an interrupted one is gone on with."""
@@ -259,6 +281,7 @@ class Command:
 
 
 def _run(config: RunConfig, folder: RunFolder, console: Console) -> None:
+    set_precision(config.precision)
     _announce(config, [folder], console)
     run = run_recovery if config.stage == "recovery" else run_original
     run(config, folder, console)
@@ -269,11 +292,26 @@ def _resume(arguments: Arguments, console: Console) -> None:
     if arguments != Arguments(**of_the_session):
         raise UserError("--resume brings all its settings; leave the other options out")
     assert arguments.resume is not None
-    folder = RunFolder.reopen(arguments.resume)
+    folder = main_first(partial(_folder, arguments.resume, RunFolder.reopen))
     config = read_config(folder.path)
     validate(config)
     loggers.require(config.log)
     _run(config, folder, console)
+
+
+@contextlib.contextmanager
+def _speaking(wanted: bool) -> Iterator[None]:
+    """Of several processes one prints; errors are printed by all."""
+    if wanted:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def _folder(path: Path, open_it: Callable[[Path], RunFolder]) -> RunFolder:
+    """Opens a run's folder for the main process, and beside it one for any other."""
+    return open_it(path) if is_main() else RunFolder.follow(path)
 
 
 def _announce(config: RunConfig, folders: Sequence[RunFolder], console: Console) -> None:
@@ -283,7 +321,7 @@ def _announce(config: RunConfig, folders: Sequence[RunFolder], console: Console)
         "seed": config.seed,
         "folder": ", ".join(str(folder.path) for folder in folders),
     }
-    console.announce(run | run_facts(config.engine))
+    console.announce(run | run_facts(config.engine, config.precision))
 
 
 def _robot(name: str) -> type[envs.RecoveryEnv]:

@@ -17,8 +17,10 @@ from lamour_jax import bad_states, interruption
 from lamour_jax.checkpoints import Checkpoints, Identity, restore_newest
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.console import Console
+from lamour_jax.distributed import on_any
 from lamour_jax.errors import UserError
 from lamour_jax.loggers import Loggers
+from lamour_jax.placement import local
 from lamour_jax.ppo.guard import Skipped
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.networks import Agent
@@ -93,8 +95,8 @@ def train(
             progress bar.
 
     Returns:
-        For each run the final training state and what was measured on the way. Seeds that train
-        side by side share the time: each one's is that of all.
+        For each run the final training state, its agent on one device, and what was measured on
+        the way. Seeds that train side by side share the time: each one's is that of all.
 
     Raises:
         UserError: too many updates had to be skipped, or something cannot be written.
@@ -112,7 +114,7 @@ def train(
         # Closing waits for what is being written, also when training is interrupted.
         kept = [
             closing_all.enter_context(
-                closing(Checkpoints(run.folder.path / "checkpoints", run.identity, say))
+                closing(Checkpoints(run.folder.checkpoints, run.identity, say))
             )
             for run in runs
         ]
@@ -161,7 +163,7 @@ def train(
                     told_of_bad_samples = True
                 _check_updates(run, _own(skipped, index, together), kept[index], steps)
                 if iteration in due:
-                    agent = _own(state.agent, index, together)
+                    agent = local(_own(state.agent, index, together))
                     row |= run.evaluate(agent)
                 history.rows.append(row)
                 if iteration in due and history.best(run.score) == steps:
@@ -169,10 +171,10 @@ def train(
                 run.folder.append_metrics(row)
                 loggers[index].log(row)
                 rows.append(row)
-            stopping = interruption.requested()
+            timely, stopping = on_any(schedule.is_due(steps), interruption.requested() is not None)
             # After the rows: a checkpoint without metrics could not be gone on from. Never while
             # updates are being skipped: there would be nothing good to come back to.
-            saving = schedule.is_due(steps) or iteration in due or stopping is not None
+            saving = timely or iteration in due or stopping
             if saving and not np.any(skipped.in_a_row):
                 for index, (run, history) in enumerate(zip(runs, histories, strict=True)):
                     own = _own(state, index, together)
@@ -181,10 +183,12 @@ def train(
             speed = len(runs) * histories[0].steps_per_second
             progress.update(steps, speed, facts(latest), latest)
             if stopping:
+                interruption.request()
                 break
         for checkpoints in kept:
             checkpoints.wait()
     finals = [_own(state, index, together) for index in range(len(runs))]
+    finals = [own.replace(agent=local(own.agent)) for own in finals]
     return list(zip(finals, histories, strict=True))
 
 

@@ -23,7 +23,7 @@ from lamour_jax.errors import UserError
 from lamour_jax.objective import original_task
 from lamour_jax.ppo import learner as learner_module
 from lamour_jax.ppo.config import GuardConfig
-from lamour_jax.ppo.guard import ROWS, BadStates, Skipped, discard, is_bad
+from lamour_jax.ppo.guard import ROWS, BadSamples, Skipped, discard, is_bad
 from lamour_jax.ppo.learner import Learner, normalize_within_groups
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.run_folder import RunFolder
@@ -175,17 +175,18 @@ def test_a_bad_sample_is_cut_off_without_reward() -> None:
 
 
 def test_the_record_is_bounded() -> None:
-    state, action = batch(3), jnp.array([[0.1], [0.2], [0.3]])
-    record = BadStates.none(state, action_size=1)
-    nothing, second = jnp.zeros(3, bool), jnp.array([False, True, True])
-    record = record.add(nothing, state, action, jnp.zeros(3))
-    assert (int(record.count), int(record.recorded)) == (0, 0)
-    for number in range(ROWS + 2):
-        record = record.add(second, state, action, jnp.full(3, float(number)))
-    assert (int(record.count), int(record.recorded)) == (2 * (ROWS + 2), ROWS)
-    np.testing.assert_array_equal(record.reward, range(ROWS))
-    np.testing.assert_array_equal(record.env, 1)
-    np.testing.assert_allclose(record.action, 0.2)
+    envs = ROWS + 2
+    state, action = batch(envs), jnp.linspace(0.1, 0.9, envs)[:, None]
+    record = BadSamples.none(state, action_size=1)
+    assert (int(record.states().count), int(record.states().recorded)) == (0, 0)
+    later = jnp.arange(envs) > 0
+    for number in range(3):
+        record = record.add(later, state, action, jnp.full(envs, float(number)))
+    shown = record.states()
+    assert (int(shown.count), int(shown.recorded)) == (3 * (envs - 1), ROWS)
+    np.testing.assert_array_equal(shown.reward, 0.0)  # of the first bad sample of each
+    np.testing.assert_array_equal(shown.env, range(1, ROWS + 1))
+    np.testing.assert_allclose(shown.action, action[1 : ROWS + 1])
 
 
 def test_nothing_in_a_bad_sample_moves_the_update(exploding: Callable[[str], Learner]) -> None:
