@@ -24,6 +24,7 @@ import mujoco
 import numpy as np
 from flax import struct
 
+from envs import defaults
 from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
 
 
@@ -219,7 +220,7 @@ class RecoveryEnv(abc.ABC):
         """
         starts = dict(cls.starts())
         if "ood-noisy" not in starts:
-            starts["ood-noisy"] = starts["ood"].with_noise(_motor_noise(cls.make_model()))
+            starts["ood-noisy"] = starts["ood"].with_noise(defaults.motor_noise(cls.make_model()))
         bank = _settled_poses(cls.name)
         if bank is not None:
             starts.setdefault("ood-wide", Start(bank))
@@ -260,7 +261,7 @@ class RecoveryEnv(abc.ABC):
         beside = Path(inspect.getfile(cls)).with_name(f"{cls.name}.md")
         if beside.is_file():
             return beside.read_text("utf-8")
-        return _description_of_model(cls)
+        return defaults.description(cls)
 
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
@@ -393,39 +394,6 @@ def _settled_poses(name: str) -> np.ndarray | None:
     with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
         poses: np.ndarray = archive["qpos"]
         return poses
-
-
-def _motor_noise(model: mujoco.MjModel) -> np.ndarray:
-    """Returns `(nq,)`: 0.05 [rad] for each hinge that has a motor, else 0."""
-    noise = np.zeros(model.nq)
-    moved = model.actuator_trnid[model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT, 0]
-    for joint in moved:
-        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE:
-            noise[model.jnt_qposadr[joint]] = 0.05
-    return noise
-
-
-def _description_of_model(environment: type[RecoveryEnv]) -> str:
-    model = environment.make_model()
-    joints = [
-        f"- `{model.joint(index).name}`: "
-        f"{mujoco.mjtJoint(model.jnt_type[index]).name.removeprefix('mjJNT_').lower()}"
-        + (" from {:.3g} to {:.3g}".format(*model.jnt_range[index]) if limited else "")
-        for index, limited in enumerate(model.jnt_limited)
-    ]
-    actions = [f"- action[{index}]: `{model.actuator(index).name}`" for index in range(model.nu)]
-    paragraphs = [
-        f"# {environment.name}",
-        inspect.cleandoc(environment.__doc__ or ""),
-        f"**Original task:** {environment.original_task}.",
-        "## State",
-        "The entries are as said above. The joints of the model, in order:",
-        "\n".join(joints),
-        "## Action",
-        "Each entry is between -1 and 1.",
-        "\n".join(actions),
-    ]
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
 def gymnasium_spec(file_name: str) -> mujoco.MjSpec:
