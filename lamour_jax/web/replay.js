@@ -22,25 +22,23 @@
     dark: { sky: "#20262d", tiles: ["#2b323a", "#343c46"], sky_light: 1.5, sun: 2.0 },
   };
 
-  let renderer;
-  try {
-    renderer = new THREE.WebGLRenderer({ antialias: true });
-  } catch {
-    return; // the stills stay
-  }
-  part("view").append(renderer.domElement);
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("webgl2", { antialias: true });
+  if (!context) return; // the stills stay
+  const renderer = new THREE.WebGLRenderer({ canvas, context });
+  part("view").append(canvas);
   renderer.shadowMap.enabled = true;
   THREE.Object3D.DEFAULT_UP.set(0, 0, 1);
   const scene = new THREE.Scene();
   const camera = new THREE.PerspectiveCamera(40, 1, 0.02, 400);
-  const controls = new THREE.OrbitControls(camera, renderer.domElement);
+  const controls = new THREE.OrbitControls(camera, canvas);
   controls.enablePan = false;
   controls.minDistance = 0.6 * data.radius;
   controls.maxDistance = 30 * data.radius;
   controls.maxPolarAngle = 0.52 * Math.PI;
   // The page scrolls on under the pointer until the view is pressed; on a phone it always does.
   controls.enableZoom = false;
-  renderer.domElement.style.touchAction = "pan-y";
+  canvas.style.touchAction = "pan-y";
 
   const skylight = new THREE.HemisphereLight("#ffffff", "#8a8f96", 1);
   const sun = new THREE.DirectionalLight("#ffffff", 1);
