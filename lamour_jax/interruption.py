@@ -100,9 +100,9 @@ def handled(advice: Callable[[], str]) -> Iterator[None]:
     watching.start()
     try:
         yield
-    except Exception as error:
-        # An exception that came up inside a compiled program's call into Python arrives as JAX's.
-        if handling.received is not None and "Interrupted" in str(error):
+    except RuntimeError:
+        # What a handler raises inside a compiled program's call into Python arrives as JAX's error.
+        if handling.received is not None:
             raise Interrupted(handling.received) from None
         raise
     finally:

@@ -71,8 +71,7 @@ def test_it_begins_goes_on_and_ends(
     assert main(words) == 143
     said = capsys.readouterr().err
     assert said == (
-        "interrupted by SIGTERM; to go on: "
-        f"python -m lamour_jax.train --resume {out}\n"
+        f"interrupted by SIGTERM; to go on: python -m lamour_jax.train --resume {out}\n"
     )
     runs.hook = nothing
     assert main(words) == 0
