@@ -47,8 +47,9 @@ def counted_training() -> None:
 
     with CompilationCounter() as counter:
         status = train.main(sys.argv[1:])
+    if status:
+        sys.exit(status)
     print(json.dumps({"compiled": counter.compiled, "loaded": counter.loaded}))
-    sys.exit(status)
 
 
 def start(arguments: Arguments, cache: Path) -> dict[str, Any]:

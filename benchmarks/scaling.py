@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks import subjects
 from benchmarks.throughput import machine_facts, sizes, spread, take_turns
-from envs.physics import ENGINES
+from envs.physics import ENGINES, resolve
 from lamour_jax import policies
 from lamour_jax.errors import UserError
 from lamour_jax.system import system_facts
@@ -152,8 +152,8 @@ def plot(report: dict[str, Any], chosen: list[Axis], path: Path) -> None:
         panel.set_xticks(axis.values, [f"{value:,}" for value in axis.values])
         panel.set_xticks([], minor=True)
         panel.set_xlabel(axis.name)
-        panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
+    panels[0].set_ylim(bottom=0)  # of all, but only once all are drawn
     panels[0].set_ylabel("ms per 1,000 environment steps")
     panels[0].legend()
     engine, device = report["engine"], report["device"]
@@ -184,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
         "date": now.isoformat(timespec="seconds"),
         "machine": machine,
         **facts,
-        "engine": arguments.engine,
+        "engine": resolve(arguments.engine),
         "arguments": {k: v for k, v in dataclasses.asdict(arguments).items() if k != "out"},
         "axes": measured,
     }
