@@ -248,30 +248,29 @@ def test_settings_are_read_as_written(stage: Any) -> None:
     assert f"format_version: {FORMAT_VERSION}" in CONFIG.to_yaml()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in ("whole", "killed")}
 
-    def begin(name: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", killed_run.__name__, str(folders[name])]
+    def begin() -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", killed_run.__name__, str(folders["killed"])]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    def rows_of(name: str) -> int:
-        file = folders[name] / "metrics.jsonl"
+    def rows_written() -> int:
+        file = folders["killed"] / "metrics.jsonl"
         return len(file.read_text().splitlines()) if file.exists() else 0
 
-    whole = begin("whole")
-    digest = whole.communicate(timeout=600)[0].splitlines()[-1]
-    assert whole.returncode == 0
+    digest = killed_run.run(folders["whole"])
     chance = random.Random(time.time_ns())
     for quarter in (1, 2, 3):
-        process = begin("killed")
-        while rows_of("killed") < quarter * killed_run.ITERATIONS // 4:
+        process = begin()
+        while rows_written() < quarter * killed_run.ITERATIONS // 4:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.002)
         time.sleep(chance.uniform(0.0, 0.05))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    last = begin("killed")
+    last = begin()
     assert last.communicate(timeout=600)[0].splitlines()[-1] == digest
     assert last.returncode == 0
     rows = [RunFolder.reopen(folders[name]).metrics() for name in ("whole", "killed")]
