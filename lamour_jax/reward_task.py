@@ -278,6 +278,6 @@ def _picture(env: RecoveryEnv, start: str, say: Say) -> bytes | None:
 def _on_host() -> contextlib.AbstractContextManager[object]:
     """A context in which JAX computes on the host."""
     try:
-        return jax.default_device(jax.devices("cpu")[0])
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:
         return contextlib.nullcontext()

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ from lamour_jax.config import (
     validate,
 )
 from lamour_jax.console import Console, make_console
-from lamour_jax.distributed import connect, is_main, main_first
+from lamour_jax.distributed import connect, is_main, leave, main_first, several
 from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
@@ -176,10 +177,11 @@ def main(argv: list[str] | None = None) -> int:
     # Whatever else prints must not come between the lines that another program reads.
     others = contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext()
     console = make_console(arguments.quiet, arguments.json)
-    compile_cache.enable(arguments.compile_cache)
     try:
         # First of all: JAX must not have been used when processes meet.
         connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
+        # A program that the main process has kept is one for its devices.
+        compile_cache.enable(arguments.compile_cache and is_main())
         with others, interruption.handled(command.how_to_go_on), _speaking(is_main()):
             command.run(console)
     except interruption.Interrupted as interrupted:
@@ -187,11 +189,18 @@ def main(argv: list[str] | None = None) -> int:
         return interrupted.status
     except (UserError, EngineUnavailable, envs.EnvironmentUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
+        leave(2)
         return 2
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"error: {reason}; {command.how_to_go_on()}", file=sys.stderr)
+        leave(2)
         return 2
+    except Exception:
+        if several():
+            traceback.print_exc()
+            leave(1)
+        raise
     return 0
 
 
