@@ -11,8 +11,9 @@ ARGS ?=
 train: $(VENV)/.installed
 	$(BIN)/python -m lamour_jax.train $(ARGS)
 
+# Two files of tests at a time; each of the two processes needs up to 5 GB.
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

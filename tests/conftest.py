@@ -1,14 +1,23 @@
-"""No test speaks to Google: keys are taken away, and a server on the loopback interface answers."""
+"""For all tests: no key is there, and what one process of a run compiles serves the others.
+
+No test speaks to Google; a server on the loopback interface answers.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+# Before JAX is imported. For this run alone: the next one compiles anew.
+_PROGRAMS = tempfile.TemporaryDirectory(prefix="lamour_jax-programs-")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _PROGRAMS.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
-from tests.reward_codegen.gemini_server import GeminiServer, asked_instead
+import pytest  # noqa: E402
+
+from tests.reward_codegen.gemini_server import GeminiServer, asked_instead  # noqa: E402
 
 for _name in list(os.environ):
     if _name.startswith(("GOOGLE_", "GEMINI_")):
