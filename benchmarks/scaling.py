@@ -1,6 +1,10 @@
 """How the cost of training grows with environments, model size and devices, with a plot.
 
     python -m benchmarks.scaling --env half_cheetah --num-envs 16,64,256,1024 --hidden 32,64,128,256
+    python -m benchmarks.scaling --engine mjx --devices 1,2,4,8
+
+Where there are no accelerators, XLA_FLAGS=--xla_force_host_platform_device_count=8 makes eight
+devices of the same cores: that shows what spreading costs, not what it gains.
 
 As `benchmarks.throughput` does, all sizes are measured in turns in one process.
 """
@@ -16,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import matplotlib
 import tyro
 from rich.console import Console
@@ -49,8 +54,8 @@ class Arguments:
     """Environments side by side, with two hidden layers of 64 units."""
     hidden: str = "32,64,128,256"
     """Units of each of two hidden layers, with 64 environments."""
-    devices: str = "1"
-    """Only 1: training on several devices is not there yet."""
+    devices: str = ""
+    """Devices to spread 64 environments over, such as 1,2,4,8; without any, not measured."""
     unroll_length: int = 32
     """Control steps of each environment in one measurement."""
     repeats: int = 5
@@ -61,11 +66,11 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that is varied: `(num_envs, hidden units)` of each size."""
+    """One thing that is varied: `(num_envs, hidden units, devices)` of each size."""
 
     name: str
     values: list[int]
-    points: list[tuple[int, int]]
+    points: list[tuple[int, int, int]]
 
 
 def axes(arguments: Arguments) -> list[Axis]:
@@ -80,8 +85,6 @@ def axes(arguments: Arguments) -> list[Axis]:
     ):
         if name not in known:
             raise UserError(f"unknown {option} {name!r}; known: {', '.join(known)}")
-    if sizes("--devices", arguments.devices) != [1]:
-        raise UserError("--devices: training on several devices is not there yet; known: 1")
     for option in ("unroll_length", "repeats"):
         if getattr(arguments, option) < 1:
             name = option.replace("_", "-")
@@ -90,18 +93,29 @@ def axes(arguments: Arguments) -> list[Axis]:
         raise UserError(f"--out {arguments.out}: the folder {arguments.out.parent} does not exist")
     num_envs = sizes("--num-envs", arguments.num_envs)
     hidden = sizes("--hidden", arguments.hidden)
-    return [
-        Axis("environments", num_envs, [(count, _HIDDEN) for count in num_envs]),
-        Axis("hidden units", hidden, [(_NUM_ENVS, units) for units in hidden]),
+    chosen = [
+        Axis("environments", num_envs, [(count, _HIDDEN, 1) for count in num_envs]),
+        Axis("hidden units", hidden, [(_NUM_ENVS, units, 1) for units in hidden]),
     ]
+    if arguments.devices:
+        devices = sizes("--devices", arguments.devices)
+        if max(devices) > len(jax.devices()):
+            raise UserError(f"--devices {max(devices)}: there are only {len(jax.devices())} here")
+        chosen.append(Axis("devices", devices, [(_NUM_ENVS, _HIDDEN, count) for count in devices]))
+    return chosen
 
 
 def measure(axis: Axis, arguments: Arguments) -> list[dict[str, Any]]:
     """Returns, for each size of an axis, seconds per 1,000 environment steps and memory."""
     measured = []
-    for num_envs, units in axis.points:
+    for num_envs, units, devices in axis.points:
         workload = subjects.make_workload(
-            arguments.env, arguments.engine, num_envs, arguments.unroll_length, (units, units)
+            arguments.env,
+            arguments.engine,
+            num_envs,
+            arguments.unroll_length,
+            (units, units),
+            devices,
         )
         training = subjects.Training(workload)
         measured.append([subjects.environment(workload), training.acting(), training.training()])
@@ -110,13 +124,14 @@ def measure(axis: Axis, arguments: Arguments) -> list[dict[str, Any]]:
         {
             "num_envs": num_envs,
             "hidden_units": units,
+            "devices": devices,
             "bytes_per_env": group[-1].bytes_per_env,
             "compile_seconds": group[-1].compile_seconds,
             "seconds_per_1000_steps": {
                 subject.name: spread([1000 / rate for rate in subject.rates]) for subject in group
             },
         }
-        for (num_envs, units), group in zip(axis.points, measured, strict=True)
+        for (num_envs, units, devices), group in zip(axis.points, measured, strict=True)
     ]
 
 

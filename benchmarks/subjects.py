@@ -25,7 +25,7 @@ from lamour_jax import policies
 from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
-from lamour_jax.placement import Placement
+from lamour_jax.placement import for_run
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
 from lamour_jax.presets import preset
@@ -94,6 +94,7 @@ def make_workload(
     num_envs: int,
     unroll_length: int,
     hidden_sizes: tuple[int, ...] = (),
+    devices: int = 0,
 ) -> Workload:
     """Returns a robot's workload: its OOD start and random actions.
 
@@ -103,11 +104,12 @@ def make_workload(
         num_envs: environments side by side.
         unroll_length: control steps of each in one measurement.
         hidden_sizes: of both networks; those of the shipped original policy if empty.
+        devices: over which the environments are spread; all if 0.
 
     Raises:
         UserError: impossible sizes, no original policy, or an engine that cannot run here.
     """
-    config = dataclasses.replace(preset(name, "recovery"), env=name, engine=engine)
+    config = dataclasses.replace(preset(name, "recovery"), env=name, engine=engine, devices=devices)
     ppo = dataclasses.replace(config.ppo, num_envs=num_envs, unroll_length=unroll_length)
     # A small measurement may be less than one of the preset's minibatches.
     ppo = dataclasses.replace(ppo, minibatch_size=min(ppo.minibatch_size, max(1, ppo.batch_size)))
@@ -200,14 +202,16 @@ def engine_alone(workload: Workload) -> Subject:
 
 def environment(workload: Workload) -> Subject:
     """Physics and environment: observation, task reward, health, restarts; random actions."""
-    env = workload.env
+    env, placement = workload.env, for_run(workload.config)
     state = jax.jit(jax.vmap(env.reset))(
         jax.random.split(jax.random.key(1), workload.config.ppo.num_envs)
     )
+    state = placement.place(state, lambda leaf: True)
+    step_envs, restart_envs = placement.map_envs(env.step), placement.map_envs(env.restart)
     bytes_per_env = tree_bytes(state) / workload.config.ppo.num_envs
 
     def step(state: envs.State, actions: jax.Array) -> envs.State:
-        return jax.vmap(env.restart)(jax.vmap(env.step)(state, actions))
+        return restart_envs(step_envs(state, actions))
 
     return _scan_subject("environment", state, step, workload.actions, bytes_per_env)
 
@@ -238,8 +242,14 @@ class Training:
         ingredients = Ingredients(self.program, config.objective, network, original)
         self.objective = make_objective(config.method, ingredients)
         self.original = original
+        self._placement = for_run(config)
         self.learner = Learner(
-            env, self.objective, config.ppo, iterations=_ITERATIONS, original=original
+            env,
+            self.objective,
+            config.ppo,
+            iterations=_ITERATIONS,
+            original=original,
+            placement=self._placement,
         )
 
     def acting(self) -> Subject:
@@ -258,7 +268,7 @@ class Training:
                 state.acting,
                 config.ppo.unroll_length,
                 config.guard,
-                Placement(),
+                self._placement,
             )
 
         state = learner.init(0)

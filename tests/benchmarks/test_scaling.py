@@ -13,7 +13,10 @@ from benchmarks.scaling import Arguments, axes, main, plot
 
 def test_plot(tmp_path: Path) -> None:
     chosen = axes(Arguments(num_envs="16,64", hidden="32,64"))
-    assert [axis.points for axis in chosen] == [[(16, 64), (64, 64)], [(64, 32), (64, 64)]]
+    assert [axis.points for axis in chosen] == [
+        [(16, 64, 1), (64, 64, 1)],
+        [(64, 32, 1), (64, 64, 1)],
+    ]
     cost = {"low": 0.01, "median": 0.02, "high": 0.03}
     points = [
         {"seconds_per_1000_steps": dict.fromkeys(("environment", "acting", "training"), cost)}
@@ -33,7 +36,8 @@ def test_plot(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--env", "dog"], "unknown --env 'dog'; known: ant, "),
-        (["--devices", "1,8"], "--devices: training on several devices is not there yet"),
+        (["--devices", "none"], "--devices must be numbers of at least 1"),
+        (["--devices", "1,99"], "--devices 99: there are only"),
         (["--hidden", "wide"], "--hidden must be numbers of at least 1"),
         (["--repeats", "0"], "--repeats must be at least 1, not 0"),
         (["--out", "/nowhere/at/all.json"], "the folder /nowhere/at does not exist"),
