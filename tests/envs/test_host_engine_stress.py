@@ -22,6 +22,7 @@ STEPS, SUBSTEPS = 4, 2
 
 # What a process of the second half of these tests runs: a batch that would take minutes.
 LONG_BATCH = """
+import signal
 import sys
 import jax
 import numpy as np
@@ -38,6 +39,8 @@ def run(data):
     ctrl = np.zeros((256, engine.model.nu), np.float32)
     return jax.lax.fori_loop(0, 1_000_000, lambda _, data: step(data, ctrl), data)
 
+# As in a shell; what runs in the background is started with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with host_call.interruptible():
         running = run.lower(data).compile()

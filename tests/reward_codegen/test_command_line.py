@@ -135,7 +135,8 @@ def test_unknown_environments_list_the_known_ones(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = failure(capsys, *command, "--env", "dog")
-    assert message == (f"unknown environment 'dog'; known: {', '.join(envs.names())}")
+    known = ", ".join(envs.names())
+    assert message == f"unknown environment 'dog'; known: {known}, or your own: FILE.py:CLASS"
 
 
 def test_unknown_start(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
