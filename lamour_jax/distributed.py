@@ -109,16 +109,18 @@ def main_first(action: Callable[[], T]) -> T:
     """
     if not several():
         return action()
-    failed, done = "", None
-    if is_main():
-        try:
-            done = action()
-        except UserError as error:
-            failed = str(error) or "failed"
-    failed = from_main(failed)
-    if failed:
-        raise UserError(failed)
-    return action() if done is None else done
+    if not is_main():
+        failed = from_main("")
+        if failed:
+            raise UserError(failed)
+        return action()
+    try:
+        done = action()
+    except UserError as error:
+        from_main(str(error))
+        raise
+    from_main("")
+    return done
 
 
 def _initialize(*arguments: str | int) -> None:
