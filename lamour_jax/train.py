@@ -180,8 +180,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         # First of all: JAX must not have been used when processes meet.
         connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
-        # A program that the main process has kept is one for its devices.
-        compile_cache.enable(arguments.compile_cache and is_main())
+        # A kept program is one for the devices of the process that compiled it.
+        compile_cache.enable(arguments.compile_cache and not several())
         with others, interruption.handled(command.how_to_go_on), _speaking(is_main()):
             command.run(console)
     except interruption.Interrupted as interrupted:

@@ -30,7 +30,7 @@ if seed == "7":
     sys.exit("MemoryError: out of memory")
 folder.mkdir(exist_ok=True)
 (folder / "config.yaml").write_text("")
-for _ in range(20):
+for _ in range(40):
     time.sleep(0.05)
     if os.getppid() != parent:
         os._exit(1)
@@ -67,8 +67,11 @@ class KillsANode:
 
     def tick(self, running: list[GridRun]) -> None:
         if self.killed is None and self._begun.exists():
-            nodes = [line.split()[1] for line in self._begun.read_text().splitlines()]
-            if nodes.count(self._node.node_id) >= 2:
+            begun = [line.split() for line in self._begun.read_text().splitlines()]
+            seeds = [line[0] for line in begun if line[1] == self._node.node_id]
+            settings = self._begun.parent / f"seed_{seeds[-1] if seeds else None}" / "config.yaml"
+            # Not before the second run has its settings: until then it would begin anew.
+            if len(seeds) >= 2 and settings.exists():
                 self.killed = self._node.node_id
                 self._cluster.remove_node(self._node, allow_graceful=False)
 
