@@ -22,8 +22,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.compilations import CompilationCounter
 from lamour_jax import policies
-from lamour_jax.compile_cache import CompilationCounter
 from lamour_jax.errors import UserError
 
 _POLL_SECONDS = 0.02

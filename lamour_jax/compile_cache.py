@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -49,37 +48,6 @@ def enable(wanted: bool = True) -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # Small programs as well: there are hundreds of them, and together they take seconds.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
-class CompilationCounter:
-    """Counts what is compiled and what is read from the cache while it is entered.
-
-    Attributes:
-        compiled: programs that were compiled.
-        loaded: programs that came from the cache.
-    """
-
-    def __init__(self) -> None:
-        self._requested = self.loaded = 0
-
-    @property
-    def compiled(self) -> int:
-        return self._requested - self.loaded
-
-    def __enter__(self) -> CompilationCounter:
-        jax.monitoring.register_event_listener(self._event)
-        jax.monitoring.register_event_duration_secs_listener(self._duration)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        jax.monitoring.unregister_event_listener(self._event)
-        jax.monitoring.unregister_event_duration_listener(self._duration)
-
-    def _event(self, event: str, **kwargs: Any) -> None:
-        self.loaded += event == "/jax/compilation_cache/cache_hits"
-
-    def _duration(self, event: str, duration_secs: float, **kwargs: Any) -> None:
-        self._requested += event == "/jax/core/compile/backend_compile_duration"
 
 
 def _processor() -> str:

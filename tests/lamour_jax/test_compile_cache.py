@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import envs
+from benchmarks.compilations import CompilationCounter
 from lamour_jax import compile_cache
-from lamour_jax.compile_cache import CompilationCounter
 from lamour_jax.controller import Controller
 from lamour_jax.evaluation import Evaluator
 from lamour_jax.objective import original_task
@@ -25,7 +25,7 @@ from lamour_jax.ppo.learner import Learner
 SECOND_START = """
 import json
 from lamour_jax import compile_cache
-from lamour_jax.compile_cache import CompilationCounter
+from benchmarks.compilations import CompilationCounter
 compile_cache.enable()
 from tests.lamour_jax import tiny_run
 with CompilationCounter() as counter:
