@@ -30,8 +30,15 @@ def brax_ppo(settings: dict[str, Any], answer: Callable[..., None]) -> None:
     from envs.brax_adapter import BraxEnv
 
     begin = time.perf_counter()
-    env = BraxEnv(envs.load(settings["env"], start=settings["start"], engine=settings["engine"]))
     num_envs, unroll_length = settings["num_envs"], settings["unroll_length"]
+    env = BraxEnv(
+        envs.load(
+            settings["env"],
+            start=settings["start"],
+            engine=settings["engine"],
+            num_envs=num_envs,
+        )
+    )
     # Brax's minibatches are whole pieces of trajectories: as many as hold our transitions.
     pieces = max(1, min(num_envs, settings["minibatch_size"] // unroll_length))
     while num_envs % pieces:

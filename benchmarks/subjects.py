@@ -120,7 +120,9 @@ def make_workload(
         config = dataclasses.replace(config, ppo=ppo)
     validate(config)
     try:
-        env = envs.load(name, start="ood", engine=engine, terminate=config.terminate)
+        env = envs.load(
+            name, start="ood", engine=engine, terminate=config.terminate, num_envs=num_envs
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
     key, action_key = jax.random.split(jax.random.key(0))

@@ -11,6 +11,9 @@ import numpy as np
 if TYPE_CHECKING:
     from envs.recovery_env import RecoveryEnv
 
+# Where the lowest point of a random pose is let go [m].
+CLEARANCE = 0.02
+
 
 def motor_noise(model: mujoco.MjModel) -> np.ndarray:
     """Returns `(nq,)`: 0.05 [rad] for each hinge that has a motor, else 0."""
@@ -44,3 +47,45 @@ def description(environment: type[RecoveryEnv]) -> str:
         "\n".join(actions),
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def random_pose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """Returns a `qpos` `(nq,)`: any orientation, any joint angle in its range, just above ground.
+
+    Coordinates that slide stay as they are in the model, but for the height.
+    """
+    qpos = model.qpos0.copy()
+    height = None
+    for joint in range(model.njnt):
+        kind, address = mujoco.mjtJoint(model.jnt_type[joint]), int(model.jnt_qposadr[joint])
+        if kind == mujoco.mjtJoint.mjJNT_FREE:
+            qpos[address + 3 : address + 7] = random_quaternion(rng)
+            height = address + 2 if height is None else height
+        elif kind == mujoco.mjtJoint.mjJNT_BALL:
+            qpos[address : address + 4] = random_quaternion(rng)
+        elif kind == mujoco.mjtJoint.mjJNT_HINGE:
+            low, high = model.jnt_range[joint] if model.jnt_limited[joint] else (-np.pi, np.pi)
+            qpos[address] = rng.uniform(low, high)
+        elif model.jnt_axis[joint, 2] > 0.99 and height is None:
+            height = address
+    if height is not None:
+        qpos[height] += CLEARANCE - _lowest_point(model, qpos)
+    return qpos
+
+
+def random_quaternion(rng: np.random.Generator) -> np.ndarray:
+    """Returns a rotation `(4,)`, all equally likely."""
+    quaternion = rng.normal(size=4)
+    return quaternion / np.linalg.norm(quaternion)
+
+
+def _lowest_point(model: mujoco.MjModel, qpos: np.ndarray) -> float:
+    """Returns the height of the robot's lowest point [m], by its geoms' bounding boxes."""
+    data = mujoco.MjData(model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    own = model.geom_bodyid != 0
+    upward = data.geom_xmat[own].reshape(-1, 3, 3)[:, 2]
+    centre, half_size = model.geom_aabb[own, :3], model.geom_aabb[own, 3:]
+    heights = data.geom_xpos[own, 2] + (upward * centre).sum(axis=1)
+    return float((heights - (np.abs(upward) * half_size).sum(axis=1)).min())

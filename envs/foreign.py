@@ -181,7 +181,7 @@ class ForeignEnv(RecoveryEnv):
     def control_timestep(self) -> float:
         return float(self.engine.env.dt)
 
-    def _make_engine(self, engine: str) -> PhysicsEngine:
+    def _make_engine(self, engine: str, num_envs: int) -> PhysicsEngine:
         return _engine(type(self))
 
     def _begin(self, key: jax.Array) -> ForeignData:

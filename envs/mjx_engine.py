@@ -11,11 +11,16 @@ import jax
 import jax.numpy as jnp
 import mujoco
 
+from envs import warp_sizes
 from envs.physics import EngineUnavailable
 
 # MJX prints to standard output when the optional Warp is not installed.
 with contextlib.redirect_stdout(io.StringIO()):
     from mujoco import mjx
+
+# Bits of Warp's overflow flags (`OverflowType`) that say that a solver used all its iterations,
+# as it does here by intention, and not that a buffer was too small.
+_SOLVER_STOPPED = 1 << 9 | 1 << 10
 
 
 class MjxEngine:
@@ -28,8 +33,19 @@ class MjxEngine:
     SOLVER_ITERATIONS = 4
     LINE_SEARCH_STEPS = 8
 
-    def __init__(self, model: mujoco.MjModel, implementation: Literal["jax", "warp"] = "jax"):
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        implementation: Literal["jax", "warp"] = "jax",
+        num_envs: int = 1,
+    ):
         """Puts `model` on the device.
+
+        Args:
+            model: the compiled model; its solver settings are changed.
+            implementation: MJX's own, or that of MuJoCo Warp.
+            num_envs: how many simulations are stepped side by side at most. Warp keeps all their
+                contacts in one buffer.
 
         Raises:
             EngineUnavailable: `implementation` is `warp` and warp-lang is not installed.
@@ -44,10 +60,22 @@ class MjxEngine:
         model.opt.iterations = _numeric(model, "mjx_iterations", self.SOLVER_ITERATIONS)
         model.opt.ls_iterations = self.LINE_SEARCH_STEPS
         self._mjx_model = mjx.put_model(model, impl=implementation)
-        self._implementation = implementation
+        self._warp = implementation == "warp"
+        self._num_envs = num_envs
+        if self._warp:
+            warned = self._mjx_model.opt._impl.warn_overflow & ~_SOLVER_STOPPED
+            self._mjx_model = self._mjx_model.tree_replace({"opt._impl.warn_overflow": warned})
 
     def init(self, qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
-        data = mjx.make_data(self.model, impl=self._implementation)
+        if self._warp:
+            data = mjx.make_data(
+                self.model,
+                impl="warp",
+                naconmax=self._num_envs * warp_sizes.contacts(self.model),
+                njmax=warp_sizes.constraint_rows(self.model),
+            )
+        else:
+            data = mjx.make_data(self.model, impl="jax")
         return self._sense(data.replace(qpos=qpos, qvel=qvel))
 
     def restart(
@@ -61,12 +89,26 @@ class MjxEngine:
             qacc_warmstart=jnp.where(restart, 0.0, data.qacc_warmstart),
             time=jnp.where(restart, 0.0, data.time),
         )
+        if self._warp:
+            overflow = jnp.where(restart, 0, data._impl.overflow)
+            data = data.tree_replace({"_impl.overflow": overflow})
         return self._sense(data)
 
     def step(self, data: mjx.Data, ctrl: jax.Array, substeps: int) -> mjx.Data:
         data = data.replace(ctrl=ctrl)
         data = jax.lax.fori_loop(0, substeps, lambda _, d: mjx.step(self._mjx_model, d), data)
-        return self._sense(data)
+        return self._refuse_overflow(self._sense(data))
+
+    def _refuse_overflow(self, data: mjx.Data) -> mjx.Data:
+        """Returns `data`, not finite where Warp had no room for all contacts or constraints.
+
+        A robot would sink into the floor. As an exploded simulation, it is started anew, left out
+        of what is learned from, and reported.
+        """
+        if not self._warp:
+            return data
+        overflow = (data._impl.overflow & ~_SOLVER_STOPPED) != 0
+        return data.replace(qpos=jnp.where(overflow, jnp.nan, data.qpos))
 
     def _sense(self, data: mjx.Data) -> mjx.Data:
         """Returns `data` with the sensors read at its `qpos` and `qvel`.
@@ -76,7 +118,7 @@ class MjxEngine:
         model = self._mjx_model
         if not self.model.nsensordata:
             return data
-        if self._implementation == "warp":
+        if self._warp:
             return mjx.forward(model, data)
         posed = mjx.com_vel(model, mjx.com_pos(model, mjx.kinematics(model, data)))
         sensed = mjx.sensor_vel(model, mjx.sensor_pos(model, posed))

@@ -77,8 +77,10 @@ def resolve(engine: str) -> str:
     return "mujoco" if jax.default_backend() == "cpu" else "mjx"
 
 
-def make_engine(engine: str, model: mujoco.MjModel) -> PhysicsEngine:
+def make_engine(engine: str, model: mujoco.MjModel, num_envs: int = 1) -> PhysicsEngine:
     """Returns the named engine for `model`; `engine` is one of `ENGINES`.
+
+    `num_envs` simulations at most are stepped side by side; only `mjx-warp` needs to know.
 
     Raises:
         ValueError: the name is unknown.
@@ -91,4 +93,4 @@ def make_engine(engine: str, model: mujoco.MjModel) -> PhysicsEngine:
         return MujocoEngine(model)
     from envs.mjx_engine import MjxEngine
 
-    return MjxEngine(model, implementation="warp" if name == "mjx-warp" else "jax")
+    return MjxEngine(model, "warp" if name == "mjx-warp" else "jax", num_envs)

@@ -10,12 +10,15 @@ import mujoco
 import numpy as np
 
 from envs import push_chair_model as parts
+from envs.defaults import random_quaternion
 from envs.physics import PhysicsData
-from envs.recovery_env import RecoveryEnv, Start
+from envs.recovery_env import RecoveryEnv, Start, settled_poses
 
 FINGER_HOME = 0.02
 # How the chair comes to rest on its back: seat 0.27 m high, not quite a quarter turn.
 LYING_TILT, LYING_HEIGHT = 0.4913 * np.pi, 0.2737
+# Where its seat is let go to fall into a random pose [m]: it touches nothing, however it is turned.
+DROP_HEIGHT = 0.9
 
 # Where things are in qpos (30) and qvel (29).
 LIFT, LEFT, RIGHT = 3, slice(4, 13), slice(13, 22)  # each arm: 7 joints, 2 fingers
@@ -131,7 +134,7 @@ class PushChair(RecoveryEnv):
         joints = np.array([*[0] * 4, *[1] * 7, 0, 0, *[1] * 7, 0, 0, *[0] * 8])
         swivel = np.eye(30)[SWIVEL]
         ood = PushChairStart(on_its_back, chair_distance=(1.0, 1.0), facing_error=0.0)
-        return {
+        starts: dict[str, Start] = {
             "ordinary": PushChairStart(standing, qpos_noise=np.pi * swivel, time_limit=100),
             "perturbed": PushChairStart(
                 standing,
@@ -148,6 +151,19 @@ class PushChair(RecoveryEnv):
                 on_its_back, qpos_noise=0.05 * joints, chair_distance=(0.8, 1.2)
             ),
         }
+        fallen = settled_poses(cls.name)
+        if fallen is not None:
+            starts["ood-wide"] = PushChairStart(fallen, facing_error=np.pi)
+        return starts
+
+    @classmethod
+    def random_pose(cls, model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+        """Drops the chair out of the robot's reach, turned in any way."""
+        qpos = cls.starts()["ood"].qpos.copy()
+        qpos[CHAIR_POSITION.stop - 1] = DROP_HEIGHT
+        qpos[CHAIR_QUATERNION] = random_quaternion(rng)
+        qpos[SWIVEL] = rng.uniform(-np.pi, np.pi)
+        return qpos
 
     def control(self, data: PhysicsData, action: jax.Array) -> jax.Array:
         velocity = jnp.asarray(SPEEDS) * action

@@ -134,6 +134,7 @@ class RecoveryEnv(abc.ABC):
         engine: str = "auto",
         terminate: bool = True,
         episode_length: int | None = None,
+        num_envs: int = 1024,
     ):
         """Compiles the robot's model and puts it on a physics engine.
 
@@ -143,6 +144,8 @@ class RecoveryEnv(abc.ABC):
             terminate: whether falling after having been healthy ends the episode.
             episode_length: time limit in control steps; by default that of the starts (the
                 longest of a mix), or the robot's own.
+            num_envs: how many of it are stepped side by side at most; only the engine `mjx-warp`
+                needs to know.
 
         Raises:
             ValueError: an unknown start or engine, or an engine that cannot run here.
@@ -160,7 +163,7 @@ class RecoveryEnv(abc.ABC):
         self._terminate = terminate
         limits = [start.time_limit or self.episode_length for start in self._starts]
         self.time_limit = episode_length or max(limits)
-        self.engine = self._make_engine(engine)
+        self.engine = self._make_engine(engine, num_envs)
 
     # What a robot's file says.
 
@@ -189,6 +192,14 @@ class RecoveryEnv(abc.ABC):
         """Returns whether the robot can do its original task from here, `()` bool."""
 
     # What it may say besides.
+
+    @classmethod
+    def random_pose(cls, model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+        """Returns a `qpos` `(nq,)` to be let go of, one of many that `ood-wide` begins in.
+
+        Any orientation and joint angles by default, just above the ground.
+        """
+        return defaults.random_pose(model, rng)
 
     def control(self, data: PhysicsData, action: jax.Array) -> jax.Array:
         """Returns the actuators' controls `(nu,)` for an action in -1..1; the action by default."""
@@ -221,7 +232,7 @@ class RecoveryEnv(abc.ABC):
         starts = dict(cls.starts())
         if "ood-noisy" not in starts:
             starts["ood-noisy"] = starts["ood"].with_noise(defaults.motor_noise(cls.make_model()))
-        bank = _settled_poses(cls.name)
+        bank = settled_poses(cls.name)
         if bank is not None:
             starts.setdefault("ood-wide", Start(bank))
         return starts
@@ -353,8 +364,8 @@ class RecoveryEnv(abc.ABC):
             },
         )
 
-    def _make_engine(self, engine: str) -> PhysicsEngine:
-        return make_engine(engine, self.make_model())
+    def _make_engine(self, engine: str, num_envs: int) -> PhysicsEngine:
+        return make_engine(engine, self.make_model(), num_envs)
 
     def _begin(self, key: jax.Array) -> Any:
         """Returns the physics at a start drawn with `key`."""
@@ -386,7 +397,7 @@ class RecoveryEnv(abc.ABC):
         return (next_data.qpos[0] - data.qpos[0]) / self.control_timestep
 
 
-def _settled_poses(name: str) -> np.ndarray | None:
+def settled_poses(name: str) -> np.ndarray | None:
     """Returns the `qpos` `(poses, nq)` that `envs.wide_starts` built for a robot, if it did."""
     file = resources.files("envs") / "starts" / f"{name}.npz"
     if not file.is_file():

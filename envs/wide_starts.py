@@ -23,8 +23,6 @@ POSES = 256
 # Simulated time [s], and what counts as at rest afterwards [m/s, rad/s].
 SETTLING_TIME = 2.0
 AT_REST = 0.25
-# Where the lowest point of a pose is let go [m].
-CLEARANCE = 0.02
 # Rounds of drawing before a robot is taken for one that hardly ever lies unhealthy at rest.
 _ROUNDS = 20
 
@@ -47,9 +45,8 @@ def build(env: RecoveryEnv, poses: int = POSES, seed: int = 0) -> np.ndarray:
     model, rng = env.make_model(), np.random.default_rng(seed)
     kept = np.zeros((0, model.nq), np.float32)
     for _ in range(_ROUNDS):
-        drawn = np.stack([random_pose(model, rng) for _ in range(poses)])
-        # Springs would draw every pose to the same one: there random torques are held meanwhile.
-        held = rng.uniform(-1.0, 1.0, (poses, model.nu)) * (model.jnt_stiffness > 0).any()
+        drawn = np.stack([env.random_pose(model, rng) for _ in range(poses)])
+        held = rng.uniform(-1.0, 1.0, (poses, model.nu)) * _is_drawn_to_one_pose(model)
         settled = settle(model, drawn, held).astype(np.float32)
         healthy = np.asarray(jax.jit(jax.vmap(is_healthy))(settled))
         kept = np.concatenate([kept, settled[~healthy]])
@@ -58,28 +55,13 @@ def build(env: RecoveryEnv, poses: int = POSES, seed: int = 0) -> np.ndarray:
     raise RuntimeError(f"only {len(kept)} of {_ROUNDS * poses} poses of {env.name} rest unhealthy")
 
 
-def random_pose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
-    """Returns a `qpos` `(nq,)`: any orientation, any joint angle in its range, just above ground.
+def _is_drawn_to_one_pose(model: mujoco.MjModel) -> bool:
+    """Whether springs undo what is random about a pose: random torques are then held meanwhile.
 
-    Coordinates that slide stay as they are in the model, but for the height.
+    A robot in three dimensions still comes to lie on any side.
     """
-    qpos = model.qpos0.copy()
-    height = None
-    for joint in range(model.njnt):
-        kind, address = mujoco.mjtJoint(model.jnt_type[joint]), int(model.jnt_qposadr[joint])
-        if kind == mujoco.mjtJoint.mjJNT_FREE:
-            qpos[address + 3 : address + 7] = _random_quaternion(rng)
-            height = address + 2 if height is None else height
-        elif kind == mujoco.mjtJoint.mjJNT_BALL:
-            qpos[address : address + 4] = _random_quaternion(rng)
-        elif kind == mujoco.mjtJoint.mjJNT_HINGE:
-            low, high = model.jnt_range[joint] if model.jnt_limited[joint] else (-np.pi, np.pi)
-            qpos[address] = rng.uniform(low, high)
-        elif model.jnt_axis[joint, 2] > 0.99 and height is None:
-            height = address
-    if height is not None:
-        qpos[height] += CLEARANCE - _lowest_point(model, qpos)
-    return qpos
+    in_three_dimensions = (model.jnt_type == mujoco.mjtJoint.mjJNT_FREE).any()
+    return bool((model.jnt_stiffness > 0).any() and not in_three_dimensions)
 
 
 def settle(model: mujoco.MjModel, qpos: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
@@ -108,23 +90,6 @@ def settle(model: mujoco.MjModel, qpos: np.ndarray, ctrl: np.ndarray) -> np.ndar
             at_rest[turning] = (at_rest[turning] + np.pi) % (2 * np.pi) - np.pi
             settled.append(at_rest)
     return np.asarray(settled).reshape(-1, model.nq)
-
-
-def _random_quaternion(rng: np.random.Generator) -> np.ndarray:
-    quaternion = rng.normal(size=4)
-    return quaternion / np.linalg.norm(quaternion)
-
-
-def _lowest_point(model: mujoco.MjModel, qpos: np.ndarray) -> float:
-    """Returns the height of the robot's lowest point [m], by its geoms' bounding boxes."""
-    data = mujoco.MjData(model)
-    data.qpos[:] = qpos
-    mujoco.mj_kinematics(model, data)
-    own = model.geom_bodyid != 0
-    upward = data.geom_xmat[own].reshape(-1, 3, 3)[:, 2]
-    centre, half_size = model.geom_aabb[own, :3], model.geom_aabb[own, 3:]
-    heights = data.geom_xpos[own, 2] + (upward * centre).sum(axis=1)
-    return float((heights - (np.abs(upward) * half_size).sum(axis=1)).min())
 
 
 def main(names: list[str]) -> int:

@@ -144,6 +144,12 @@ class RunConfig:
         """Whole PPO iterations within the steps budget."""
         return self.steps // self.ppo.batch_size
 
+    @property
+    def most_envs(self) -> int:
+        """How many environments a run steps side by side at most, in training or evaluation."""
+        evaluation = self.evaluation
+        return max(self.ppo.num_envs, evaluation.episodes, evaluation.episodes_during_training)
+
     def to_yaml(self) -> str:
         """Returns the settings as YAML, with the version of the format."""
         plain = {"format_version": FORMAT_VERSION, **self.to_plain()}

@@ -118,7 +118,13 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
     """
     config, controller, agent = load_run(arguments.run)
     set_precision(config.precision)
-    env = envs.load(config.env, start=job.start, engine=arguments.engine, terminate=False)
+    env = envs.load(
+        config.env,
+        start=job.start,
+        engine=arguments.engine,
+        terminate=False,
+        num_envs=job.episodes,
+    )
     with console.stage(f"{config.env} from start {job.start!r} in {env.engine.name}"):
         measure = Evaluator(env, controller, job.episodes, arguments.sampled, record=True)
         measured = measure(agent, job.seed)

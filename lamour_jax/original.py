@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -53,10 +54,9 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     # Falling ends an episode. Where the task has a goal nothing does before the time limit: every
     # step at the goal is rewarded, and an end there would make it worth avoiding.
     has_goal = envs.registry.get(config.env).has_goal
-    env = envs.load(
-        config.env, start=config.training_starts, engine=config.engine, terminate=not has_goal
-    )
-    ordinary = envs.load(config.env, start="ordinary", engine=config.engine, terminate=False)
+    load = functools.partial(envs.load, config.env, engine=config.engine, num_envs=config.most_envs)
+    env = load(start=config.training_starts, terminate=not has_goal)
+    ordinary = load(start="ordinary", terminate=False)
     objective = original_task()
     seed = config.seed + EVALUATION_SEED
     with console.stage(f"Original task ({env.name}, {config.steps:,} steps)"):

@@ -94,6 +94,11 @@ def for_run(config: RunConfig) -> Placement:
     if config.devices and jax.process_count() > 1:
         raise UserError("--devices is for one process; several use all the devices that they see")
     count = config.devices or len(devices)
+    if config.engine == "mjx-warp" and count > 1:
+        raise UserError(
+            f"--engine mjx-warp runs on one device, not {count}: its environments share a buffer; "
+            "give --devices 1, or --engine mjx"
+        )
     sizes = {"--num-envs": config.ppo.num_envs, "ppo.minibatch_size": config.ppo.minibatch_size}
     for name, size in sizes.items():
         if size % count:

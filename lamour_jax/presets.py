@@ -75,17 +75,17 @@ _RECOVERY = {
         ),
     ),
     "hopper": RunConfig(
-        steps=3_000_000,
+        steps=2_000_000,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
     ),
     "walker2d": RunConfig(
-        steps=3_000_000,
+        steps=2_000_000,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1, fall_cost=100.0),
         ppo=PPOConfig(discount=0.995, max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
     ),
     "ant": RunConfig(
-        steps=3_000_000,
+        steps=2_000_000,
         training_starts={"ood": 1.0},
         training_episode_length=200,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),

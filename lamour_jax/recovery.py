@@ -84,7 +84,13 @@ def run_recoveries(
     config = configs[0]
 
     def load(start: str | dict[str, float], **options: Any) -> RecoveryEnv:
-        return envs.load(config.env, start=start, engine=config.engine, **options)
+        return envs.load(
+            config.env,
+            start=start,
+            engine=config.engine,
+            num_envs=config.most_envs * len(configs),
+            **options,
+        )
 
     env = load(
         config.training_starts or config.start,

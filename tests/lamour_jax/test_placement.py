@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from lamour_jax.config import RunConfig
+from lamour_jax.errors import UserError
+from lamour_jax.placement import for_run
 
 PROGRAM = """
 import jax
@@ -72,3 +77,10 @@ def test_eight_devices_learn_what_one_does() -> None:
         check=False,
     )
     assert ran.stdout.endswith("equal\n"), ran.stderr
+
+
+def test_warp_on_several_devices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = RunConfig(env="hopper", engine="mjx-warp")
+    monkeypatch.setattr(jax, "devices", lambda: [object(), object()])
+    with pytest.raises(UserError, match=r"mjx-warp runs on one device, not 2.*--devices 1"):
+        for_run(config)

@@ -1,0 +1,81 @@
+"""MuJoCo Warp's buffers: large enough for the robots, and nothing goes on where one is not."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+from envs import registry, warp_sizes
+
+ENVS = 4
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_robot_that_lies_about_and_struggles_fits(name: str) -> None:
+    # Simulated by C MuJoCo, whose buffers grow.
+    env = registry.load(name, start="ood", engine="mujoco")
+    model, data = env.model, mujoco.MjData(env.model)
+    random = np.random.default_rng(0)
+    starts = [name for name in ("ood", "ood-wide", "ordinary") if name in env.all_starts()]
+    contacts, rows = [], []
+    for start in starts:
+        pose = np.atleast_2d(env.all_starts()[start].qpos)
+        for qpos in pose[:: max(1, len(pose) // 4)][:4]:
+            mujoco.mj_resetData(model, data)
+            data.qpos[:] = qpos
+            for step in range(300):
+                if step % 15 == 0:
+                    low, high = model.actuator_ctrlrange.T
+                    data.ctrl[:] = random.uniform(low, high)
+                mujoco.mj_step(model, data)
+                contacts.append(data.ncon)
+                rows.append(data.nefc)
+    assert 0 < max(contacts) <= warp_sizes.contacts(model)
+    assert max(rows) <= warp_sizes.constraint_rows(model)
+
+
+def test_sizes_by_hand() -> None:
+    spec = """
+    <mujoco>
+      <option cone="{cone}"/>
+      <worldbody>
+        <geom type="plane" size="1 1 1"/>
+        <body><freejoint/><geom size="0.1"/><geom type="box" size="1 1 1"/></body>
+        <body><joint range="-1 1" limited="true"/><geom type="capsule" size="0.1 1"/></body>
+        <body><joint frictionloss="1"/><geom size="0.1" contype="0" conaffinity="0"/></body>
+      </worldbody>
+      {pair}
+    </mujoco>
+    """
+    pyramidal = mujoco.MjModel.from_xml_string(spec.format(cone="pyramidal", pair=""))
+    # A sphere touches in 1 point, a box in 4, a capsule in 2: fewer than are always provided for.
+    assert warp_sizes.contacts(pyramidal) == 12
+    assert warp_sizes.constraint_rows(pyramidal) == 2 + 12 * 4  # a limit and a dry friction
+    elliptic = mujoco.MjModel.from_xml_string(spec.format(cone="elliptic", pair=""))
+    assert warp_sizes.constraint_rows(elliptic) == 2 + 12 * 3
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_not_simulated_on(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("warp", reason="mjx-warp needs the package warp-lang")
+    monkeypatch.setattr(warp_sizes, "contacts", lambda model: 1)
+    starts = jax.random.split(jax.random.key(0), ENVS)
+    actions = jnp.zeros((ENVS, 3))
+
+    def after_a_step(num_envs: int) -> tuple[np.ndarray, np.ndarray]:
+        env = registry.load("hopper", start="ood", engine="mjx-warp", num_envs=num_envs)
+        state = jax.jit(jax.vmap(env.step))(jax.jit(jax.vmap(env.reset))(starts), actions)
+        again = jax.jit(jax.vmap(env.restart))(state)
+        assert np.isfinite(again.data.qpos).all() and not again.data._impl.overflow.any()
+        return np.isfinite(state.data.qpos).all(axis=1), np.asarray(state.info["termination"])
+
+    fits, ended = after_a_step(num_envs=12 * ENVS)
+    assert fits.all() and not ended.any()
+    fits, ended = after_a_step(num_envs=1)
+    assert not fits.any() and ended.all()
+    assert "overflow" in capfd.readouterr().out
