@@ -32,7 +32,7 @@ _REFUSED = 2
 
 @dataclass(frozen=True)
 class GridRun:
-    """One run of the grid and where it lies."""
+    """One run of the grid and where it lies, in a folder of a robot and a method."""
 
     env: str
     method: str
@@ -41,7 +41,7 @@ class GridRun:
 
     @property
     def name(self) -> str:
-        return f"{self.env}/{self.method}/seed_{self.seed}"
+        return f"{self.env}/{self.method}/{self.folder.name}"
 
     @property
     def log(self) -> Path:

@@ -256,8 +256,13 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def override(config: Any, assignment: str) -> Any:
+def override(config: Any, assignment: str, group: str = "") -> Any:
     """Returns a copy of a (nested) dataclass with one `a.b=value` applied.
+
+    Args:
+        config: the dataclass.
+        assignment: within it.
+        group: where it is nested itself, `a.` or nothing; for messages.
 
     Raises:
         UserError: no such setting (the known ones are listed), or a value of another type.
@@ -276,11 +281,13 @@ def override(config: Any, assignment: str) -> Any:
         if not rest:
             inner = ", ".join(f"{name}.{entry.name}" for entry in dataclasses.fields(current))
             raise UserError(f"{name!r} is a group of settings; set one of {inner}")
-        return dataclasses.replace(config, **{name: override(current, f"{rest}={text}")})
+        return dataclasses.replace(
+            config, **{name: override(current, f"{rest}={text}", f"{group}{name}.")}
+        )
     if rest:
         raise UserError(f"setting {name!r} has no parts; write --set {name}=value")
     expected = typing.get_type_hints(type(config))[name]
-    return dataclasses.replace(config, **{name: _parse(text, expected, path)})
+    return dataclasses.replace(config, **{name: _parse(text, expected, group + path)})
 
 
 def _parse(text: str, expected: Any, path: str) -> Any:

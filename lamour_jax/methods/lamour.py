@@ -23,7 +23,10 @@ def _build(ingredients: Ingredients, consol_coef: float) -> Objective:
 LAMOUR = Method(
     "the model's reward while unhealthy, consolidation where recovered",
     lambda ingredients: _build(ingredients, ingredients.coefficients.consol_coef),
+    coefficients=("aux_coef", "consol_coef"),
 )
 LAMOUR_NO_LPC = Method(
-    "the same without consolidation (ablation)", lambda ingredients: _build(ingredients, 0.0)
+    "the same without consolidation (ablation)",
+    lambda ingredients: _build(ingredients, 0.0),
+    coefficients=("aux_coef",),
 )

@@ -19,5 +19,7 @@ def _build(ingredients: Ingredients) -> Objective:
 
 
 LAMOUR_SWITCH = Method(
-    "the model's reward while unhealthy; the frozen original policy acts where recovered", _build
+    "the model's reward while unhealthy; the frozen original policy acts where recovered",
+    _build,
+    coefficients=("aux_coef",),
 )

@@ -67,9 +67,11 @@ class Method:
     Attributes:
         summary: what it optimises, in a few words.
         build: makes its objective.
+        coefficients: those of `ObjectiveConfig` that it uses of its own.
         needs_dropout: whether its original policy must have been trained with dropout.
     """
 
     summary: str
     build: Callable[[Ingredients], Objective]
+    coefficients: tuple[str, ...] = ()
     needs_dropout: bool = False

@@ -45,5 +45,6 @@ def _build(ingredients: Ingredients) -> Objective:
 SERO = Method(
     "minus the original policy's uncertainty while unhealthy, consolidation where it is certain",
     _build,
+    coefficients=("aux_coef", "consol_coef"),
     needs_dropout=True,
 )

@@ -117,7 +117,7 @@ def test_one_seed(tmp_path: Path) -> None:
 
 def test_failed_and_missing_runs_are_named(tmp_path: Path) -> None:
     records = make_records(tmp_path, ["ant"], seeds=2)
-    missing = GridRun("ant", "lamour", 7, tmp_path / "nowhere")
+    missing = GridRun("ant", "lamour", 7, tmp_path / "nowhere" / "seed_7")
     failed = GridRun("ant", "env", 0, tmp_path / "nowhere" / "either")
     records += [read_record(missing), read_record(failed, "MemoryError: <too> much & more")]
     html, _ = page(records)
