@@ -77,7 +77,9 @@ def candidates(config: RunConfig) -> dict[str, tuple[str, ...]]:
         tried["aux-third"] = (f"objective.aux_coef={scale / 3:.3g}",)
         tried["aux-triple"] = (f"objective.aux_coef={scale * 3:g}",)
     if "consol_coef" in used:
-        tried["consol-tenth"] = (f"objective.consol_coef={config.objective.consol_coef / 10:g}",)
+        weight = config.objective.consol_coef
+        tried["consol-tenth"] = (f"objective.consol_coef={weight / 10:g}",)
+        tried["consol-hundredth"] = (f"objective.consol_coef={weight / 100:g}",)
     return tried
 
 

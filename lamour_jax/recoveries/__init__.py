@@ -12,6 +12,12 @@ from importlib import resources
 import numpy as np
 
 
+def names() -> list[str]:
+    """Returns the robots of which recoveries ship."""
+    files = resources.files(__package__).iterdir()
+    return sorted(file.name.removesuffix(".npz") for file in files if file.name.endswith(".npz"))
+
+
 def load(env: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns recorded recoveries of a robot, None if none ship.
 

@@ -1,0 +1,60 @@
+"""How SeRO's uncertainty changes along a recovery: what its reward has to go by.
+
+    python -m benchmarks.uncertainty [ROBOT ...]
+
+prints, for each robot, the mean uncertainty over the recoveries that ship with it, from the OOD
+start to the first healthy state, and that of ordinary starts.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import jax
+import numpy as np
+
+import envs
+from lamour_jax import policies, recoveries
+from lamour_jax.errors import UserError
+from lamour_jax.methods.sero import uncertainty
+
+_ORDINARY_STARTS = 64
+
+
+def along_recoveries(name: str) -> tuple[np.ndarray, float]:
+    """Returns the mean uncertainty at each recorded moment `(moments,)`, and in ordinary starts.
+
+    Raises:
+        UserError: there are no recordings of the robot, or no original policy with dropout.
+    """
+    recorded = recoveries.load(name)
+    if recorded is None:
+        raise UserError(f"no recoveries of {name!r} ship; known: {', '.join(recoveries.names())}")
+    header, agent = policies.load_original(name, dropout=True)
+    network, env = header.network(), envs.load(name, engine="mujoco")
+
+    @jax.jit
+    @jax.vmap
+    def measure(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
+        return uncertainty(network, agent, env.observe(env.engine.init(qpos, qvel)))
+
+    ordinary = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), _ORDINARY_STARTS)).data
+    moments = [measure(*moment) for moment in zip(*(np.moveaxis(x, 1, 0) for x in recorded))]
+    return np.mean(moments, axis=1), float(measure(ordinary.qpos, ordinary.qvel).mean())
+
+
+def main(names: list[str]) -> int:
+    """Prints a line for each robot; returns the exit status."""
+    try:
+        for name in names or recoveries.names():
+            moments, ordinary = along_recoveries(name)
+            figures = " ".join(f"{value:.2f}" for value in moments)
+            print(f"{name}: recovery {figures}; ordinary starts {ordinary:.2f}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
