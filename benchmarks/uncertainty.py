@@ -39,7 +39,8 @@ def along_recoveries(name: str) -> tuple[np.ndarray, float]:
         return uncertainty(network, agent, env.observe(env.engine.init(qpos, qvel)))
 
     ordinary = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), _ORDINARY_STARTS)).data
-    moments = [measure(*moment) for moment in zip(*(np.moveaxis(x, 1, 0) for x in recorded))]
+    qpos, qvel = recorded
+    moments = [measure(qpos[:, index], qvel[:, index]) for index in range(qpos.shape[1])]
     return np.mean(moments, axis=1), float(measure(ordinary.qpos, ordinary.qvel).mean())
 
 
