@@ -193,7 +193,9 @@ def _figure(number: float) -> str:
 
 def run_sweep(arguments: Arguments, plan: Plan, invocation: dict[str, Any]) -> int:
     """Runs what is not finished and writes the report; returns the exit status."""
-    console = Console(highlight=False, soft_wrap=True)
+    # The table does not fit into the 80 columns that a file is taken to have.
+    width = None if sys.stdout.isatty() else 120
+    console = Console(highlight=False, soft_wrap=True, width=width)
     folder = GridFolder(arguments.out)
     runs = list(plan.configs)
     try:

@@ -143,9 +143,14 @@ _UNTUNED = RunConfig(
     steps=1_000_000, objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1), ppo=PPOConfig()
 )
 
-# What differs from LaMOuR's coefficients. SeRO's uncertainty lies in 0..1, the library's rewards
-# between -8 and -10 at the OOD starts: at the same scale neither makes lying still worthwhile.
+# What differs from LaMOuR's coefficients, by method, then by method and robot. SeRO's uncertainty
+# lies in 0..1, the library's rewards between -8 and -10 at the OOD starts: at the same scale neither
+# makes lying still worthwhile. It is not certain of any state either, so it is held to the original
+# policy where it lies as well: consolidation as strong as LaMOuR's keeps it from coming back at all.
 _METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
+_METHODS_OF_ROBOTS: dict[tuple[str, str], dict[str, float]] = {
+    ("sero", "hopper"): {"consol_coef": 0.001},
+}
 
 
 def names() -> list[str]:
@@ -172,5 +177,6 @@ def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
         config = dataclasses.replace(config, training_starts=shares, start="ordinary")
     elif not config.training_starts:
         config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
-    objective = dataclasses.replace(config.objective, **_METHODS.get(method, {}))
+    tuned = _METHODS.get(method, {}) | _METHODS_OF_ROBOTS.get((method, env), {})
+    objective = dataclasses.replace(config.objective, **tuned)
     return dataclasses.replace(config, env=env, stage=stage, method=method, objective=objective)
