@@ -143,10 +143,10 @@ _UNTUNED = RunConfig(
     steps=1_000_000, objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1), ppo=PPOConfig()
 )
 
-# What differs from LaMOuR's coefficients, by method, then by method and robot. SeRO's uncertainty
-# lies in 0..1, the library's rewards between -8 and -10 at the OOD starts: at the same scale neither
-# makes lying still worthwhile. It is not certain of any state either, so it is held to the original
-# policy where it lies as well: consolidation as strong as LaMOuR's keeps it from coming back at all.
+# What differs from LaMOuR's coefficients, by method, and by method and robot. SeRO's uncertainty
+# lies in 0..1, the library's rewards between -8 and -10 at the OOD starts: at the same scale
+# neither makes lying still worthwhile. SeRO is held to the original policy where it lies as well,
+# no state being quite uncertain: with LaMOuR's consolidation it does not come back at all.
 _METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
 _METHODS_OF_ROBOTS: dict[tuple[str, str], dict[str, float]] = {
     ("sero", "hopper"): {"consol_coef": 0.001},
