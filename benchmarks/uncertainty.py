@@ -1,6 +1,6 @@
 """How SeRO's uncertainty changes along a recovery: what its reward has to go by.
 
-    python -m benchmarks.uncertainty [ROBOT ...]
+    python -m benchmarks.uncertainty [--envs hopper,ant]
 
 prints, for each robot, the mean uncertainty over the recoveries that ship with it, from the OOD
 start to the first healthy state, and that of ordinary starts.
@@ -9,9 +9,11 @@ start to the first healthy state, and that of ordinary starts.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 
 import jax
 import numpy as np
+import tyro
 
 import envs
 from lamour_jax import policies, recoveries
@@ -44,11 +46,21 @@ def along_recoveries(name: str) -> tuple[np.ndarray, float]:
     return np.mean(moments, axis=1), float(measure(ordinary.qpos, ordinary.qvel).mean())
 
 
-def main(names: list[str]) -> int:
-    """Prints a line for each robot; returns the exit status."""
+@dataclass(frozen=True)
+class Arguments:
+    """Print SeRO's uncertainty along the recoveries that ship, and in ordinary starts."""
+
+    envs: str = "all"
+    """all, or robots: ant,hopper."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.uncertainty", args=argv)
+    known = recoveries.names()
     try:
-        for name in names or recoveries.names():
-            moments, ordinary = along_recoveries(name)
+        for name in known if arguments.envs == "all" else arguments.envs.split(","):
+            moments, ordinary = along_recoveries(name.strip())
             figures = " ".join(f"{value:.2f}" for value in moments)
             print(f"{name}: recovery {figures}; ordinary starts {ordinary:.2f}")
     except UserError as error:
@@ -58,4 +70,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
