@@ -85,7 +85,7 @@ _RECOVERY = {
         ppo=PPOConfig(discount=0.995, max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
     ),
     "ant": RunConfig(
-        steps=2_000_000,
+        steps=3_000_000,
         training_starts={"ood": 1.0},
         training_episode_length=200,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
