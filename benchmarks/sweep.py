@@ -215,11 +215,12 @@ def run_sweep(arguments: Arguments, plan: Plan, invocation: dict[str, Any]) -> i
                     plan.command_line, progress, arguments.jobs, folder.lock_descriptor
                 )
                 failures = runner.run([(run,) for run in todo])
+        # Those of earlier calls as well.
         records: dict[tuple[str, str], list[Record]] = {}
-        for run in runs:
-            records.setdefault((run.env, run.method), []).append(
-                read_record(run, failures.get(run))
-            )
+        for name in folder.content["configs"]:
+            env, method, _ = name.split("/")
+            run = GridRun(env, method, SEED, arguments.out / name)
+            records.setdefault((env, method), []).append(read_record(run, failures.get(run)))
         report(records, arguments.out / "sweep.csv", console)
     except KeyboardInterrupt:
         console.print(f"Stopped. Go on by: {invocation['command']}", markup=False)

@@ -76,6 +76,13 @@ def test_a_finished_sweep_is_not_repeated_and_is_written_down(tmp_path: Path) ->
     assert [row["candidate"] for row in rows if row["best"]] == ["explore-double"]
     assert rows[2]["late_recovery_rate"] == "0.30" and rows[0]["retention"] == ""
     assert math.isclose(float(rows[2]["retention"]), 0.9)
+    # A later call with another robot keeps what is there.
+    for run in make_plan(Arguments(envs="hopper", methods="env", out=out)).configs:
+        write_run(run, [1.0, 1.0])
+    assert main(["--envs", "hopper", "--methods", "env", "--out", str(out)]) == 0
+    assert [row["env"] for row in csv.DictReader((out / "sweep.csv").open())] == (
+        ["ant"] * 3 + ["hopper"] * 3
+    )
 
 
 @pytest.mark.parametrize(
