@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.grid import GridRun
+from benchmarks.grid import GridFolder, GridRun
 from benchmarks.records import read_record
-from benchmarks.sweep import SEED, Arguments, best, candidates, main, make_plan
+from benchmarks.sweep import SEED, Arguments, Plan, best, candidates, main, make_plan
 from lamour_jax.methods import METHODS
 from lamour_jax.presets import preset
 from tests.benchmarks.made_up import write_run
@@ -62,12 +62,19 @@ def test_the_best_recovers_latest_and_keeps_most(tmp_path: Path) -> None:
     assert best([unfinished, read_record(forgets)]).run is forgets
 
 
+def remember(plan: Plan, out: Path) -> None:
+    """Leaves the folder as a call that trained the runs of `plan` would."""
+    folder = GridFolder(out)
+    folder.agree(plan.recorded())
+    folder.note({"command": "sweep"})
+    folder.close()
+
+
 def test_a_finished_sweep_is_not_repeated_and_is_written_down(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     arguments = ["--envs", "ant", "--methods", "zero", "--out", str(out)]
     plan = make_plan(Arguments(envs="ant", methods="zero", out=out))
-    out.mkdir()
-    (out / "grid.json").write_text('{"format_version": 1, "configs": {}, "invocations": []}')
+    remember(plan, out)
     for run in plan.configs:
         rates = [0.0, 0.3] if run.folder.name == "explore-double" else [0.0, None]
         write_run(run, rates, retention=None if rates[1] is None else 0.9)
@@ -77,7 +84,9 @@ def test_a_finished_sweep_is_not_repeated_and_is_written_down(tmp_path: Path) ->
     assert rows[2]["late_recovery_rate"] == "0.30" and rows[0]["retention"] == ""
     assert math.isclose(float(rows[2]["retention"]), 0.9)
     # A later call with another robot keeps what is there.
-    for run in make_plan(Arguments(envs="hopper", methods="env", out=out)).configs:
+    later = make_plan(Arguments(envs="hopper", methods="env", out=out))
+    remember(later, out)
+    for run in later.configs:
         write_run(run, [1.0, 1.0])
     assert main(["--envs", "hopper", "--methods", "env", "--out", str(out)]) == 0
     assert [row["env"] for row in csv.DictReader((out / "sweep.csv").open())] == (
