@@ -20,7 +20,9 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mujoco", "mujoco-mjx", "brax")
 def system_facts() -> dict[str, Any]:
     """Returns the device (`cpu (2 cores)`, or the accelerator's kind) and the versions."""
     kind, count = jax.devices()[0].device_kind, len(jax.devices())
-    device = f"cpu ({available_cores()} cores)" if jax.default_backend() == "cpu" else kind
+    cores = available_cores()
+    on_host = f"cpu ({cores} core{'s' if cores > 1 else ''})"
+    device = on_host if jax.default_backend() == "cpu" else kind
     if count > 1:
         device = f"{count} x {device}"
     versions = {"python": platform.python_version()}
