@@ -188,7 +188,7 @@ def report(records: dict[tuple[str, str], list[Record]], path: Path, console: Co
 def _figure(number: float) -> str:
     if not np.isfinite(number) or number < 0.0:
         return ""
-    return f"{number:.2f}" if number < 10.0 else f"{number:,.0f}"
+    return f"{number:.2f}" if number < 10.0 else f"{number:.0f}"
 
 
 def run_sweep(arguments: Arguments, plan: Plan, invocation: dict[str, Any]) -> int:
