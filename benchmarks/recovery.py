@@ -238,16 +238,21 @@ def run_grid(arguments: Arguments, plan: Plan, invocation: dict[str, Any]) -> in
     return 1 if failures else 0
 
 
+def describe_call(module: str, given: list[str], jobs: int) -> dict[str, Any]:
+    """Returns what a folder keeps of a call of `python -m module` with the arguments `given`."""
+    return {
+        "command": shlex.join(["python", "-m", module, *given]),
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "machine": machine_facts(),
+        "jobs": jobs,
+    }
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     given = sys.argv[1:] if argv is None else argv
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.recovery", args=given)
-    invocation = {
-        "command": shlex.join(["python", "-m", "benchmarks.recovery", *given]),
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": machine_facts(),
-        "jobs": arguments.jobs,
-    }
+    invocation = describe_call("benchmarks.recovery", given, arguments.jobs)
     try:
         # Said now, not after hours of training.
         if importlib.util.find_spec("rliable") is None:

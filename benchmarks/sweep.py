@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import datetime
 import json
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,6 @@ from benchmarks import recovery
 from benchmarks.grid import GridFolder, GridRun, GridRunner, Together
 from benchmarks.grid_progress import GridProgress
 from benchmarks.records import Record, read_record
-from benchmarks.throughput import machine_facts
 from lamour_jax import train
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
@@ -236,12 +233,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     given = sys.argv[1:] if argv is None else argv
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.sweep", args=given)
-    invocation = {
-        "command": shlex.join(["python", "-m", "benchmarks.sweep", *given]),
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": machine_facts(),
-        "jobs": arguments.jobs,
-    }
+    invocation = recovery.describe_call("benchmarks.sweep", given, arguments.jobs)
     try:
         return run_sweep(arguments, make_plan(arguments), invocation)
     except UserError as error:

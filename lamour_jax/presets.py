@@ -146,7 +146,7 @@ _UNTUNED = RunConfig(
 # What differs from LaMOuR's coefficients, by method, and by method and robot. SeRO's uncertainty
 # lies in 0..1, the library's rewards between -8 and -10 at the OOD starts: at the same scale
 # neither makes lying still worthwhile. SeRO is held to the original policy where it lies as well,
-# no state being quite uncertain: with LaMOuR's consolidation it does not come back at all.
+# no state being quite uncertain: on hopper LaMOuR's consolidation keeps it from coming back.
 _METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
 _METHODS_OF_ROBOTS: dict[tuple[str, str], dict[str, float]] = {
     ("sero", "hopper"): {"consol_coef": 0.001},

@@ -42,20 +42,27 @@ def test_sizes_by_hand() -> None:
     <mujoco>
       <option cone="{cone}"/>
       <worldbody>
-        <geom type="plane" size="1 1 1"/>
-        <body><freejoint/><geom size="0.1"/><geom type="box" size="1 1 1"/></body>
+        <geom type="plane" size="1 1 1" name="floor"/>
+        <body><freejoint/><geom size="0.1"/>{boxes}</body>
         <body><joint range="-1 1" limited="true"/><geom type="capsule" size="0.1 1"/></body>
-        <body><joint frictionloss="1"/><geom size="0.1" contype="0" conaffinity="0"/></body>
+        <body><joint frictionloss="1"/>
+          <geom name="ghost" size="0.1" contype="0" conaffinity="0"/></body>
       </worldbody>
-      {pair}
+      <contact>{pair}</contact>
     </mujoco>
     """
-    pyramidal = mujoco.MjModel.from_xml_string(spec.format(cone="pyramidal", pair=""))
-    # A sphere touches in 1 point, a box in 4, a capsule in 2: fewer than are always provided for.
-    assert warp_sizes.contacts(pyramidal) == 12
-    assert warp_sizes.constraint_rows(pyramidal) == 2 + 12 * 4  # a limit and a dry friction
-    elliptic = mujoco.MjModel.from_xml_string(spec.format(cone="elliptic", pair=""))
-    assert warp_sizes.constraint_rows(elliptic) == 2 + 12 * 3
+
+    def model(cone: str = "pyramidal", boxes: int = 3, pair: str = "") -> mujoco.MjModel:
+        box = '<geom type="box" size="1 1 1"/>'
+        return mujoco.MjModel.from_xml_string(spec.format(cone=cone, boxes=boxes * box, pair=pair))
+
+    # A sphere touches in 1 point, three boxes in 4 each, a capsule in 2, the ghost in none.
+    assert warp_sizes.contacts(model()) == 15
+    assert warp_sizes.contacts(model(pair='<pair geom1="ghost" geom2="floor"/>')) == 16
+    assert warp_sizes.contacts(model(boxes=1)) == 12  # the fewest that are provided for
+    # A limit and a dry friction besides; four edges of a pyramid, or a normal and two tangents.
+    assert warp_sizes.constraint_rows(model()) == 2 + 15 * 4
+    assert warp_sizes.constraint_rows(model(cone="elliptic")) == 2 + 15 * 3
 
 
 @pytest.mark.slow
