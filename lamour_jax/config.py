@@ -367,6 +367,8 @@ def validate(config: RunConfig) -> None:
     for name in ("max_std", "explore_std", "acting_weight"):
         if min(getattr(ppo, name)) <= 0:
             raise UserError(f"ppo.{name} must be two positive numbers, not {getattr(ppo, name)}")
+    if not 0.0 < ppo.annealing <= 1.0:
+        raise UserError(f"ppo.annealing must be above 0 and at most 1, not {ppo.annealing:g}")
     if ppo.min_std < 0:
         raise UserError(f"ppo.min_std must be at least 0, not {ppo.min_std}")
     if not ppo.hidden_sizes or min(ppo.hidden_sizes) < 1:

@@ -62,11 +62,12 @@ _MANY_OOD_STARTS = {"ood": 0.8, "ordinary": 0.1, "perturbed": 0.1}
 
 _RECOVERY = {
     "half_cheetah": RunConfig(
-        steps=2_000_000,
+        steps=1_000_000,
         training_starts=_MANY_OOD_STARTS,
         training_episode_length=300,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(
+            annealing=0.4,
             max_std=(0.2, 0.1),
             min_std=0.1,
             explore_std=(1.0, 0.2),
@@ -75,14 +76,20 @@ _RECOVERY = {
         ),
     ),
     "hopper": RunConfig(
-        steps=2_000_000,
+        steps=1_000_000,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
-        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
+        ppo=PPOConfig(annealing=0.4, max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
     ),
     "walker2d": RunConfig(
-        steps=2_000_000,
+        steps=1_000_000,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1, fall_cost=100.0),
-        ppo=PPOConfig(discount=0.995, max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
+        ppo=PPOConfig(
+            annealing=0.4,
+            discount=0.995,
+            max_std=(0.2, 0.1),
+            min_std=0.1,
+            explore_correlation=0.9,
+        ),
     ),
     "ant": RunConfig(
         steps=3_000_000,

@@ -32,6 +32,8 @@ class PPOConfig:
             noise no longer reaches the motors.
         max_grad_norm: gradients are scaled down to this global norm.
         critic_warmup: share of training in which only the critic learns.
+        annealing: share of training after which max_std, explore_std and acting_weight stay at
+            their ends. The rest, at the final noise, is for coming back from more states.
         hidden_sizes: units of the hidden layers of both networks.
         activation: their activation, tanh, elu, swish or relu.
         output: what mean actions pass through, linear or tanh (Brax's policies).
@@ -62,6 +64,7 @@ class PPOConfig:
     bound_coef: float = 1.0
     max_grad_norm: float = 0.5
     critic_warmup: float = 0.0
+    annealing: float = 1.0
     hidden_sizes: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
     output: str = "linear"

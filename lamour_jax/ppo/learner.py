@@ -131,13 +131,20 @@ class Learner:
     def noise_bounds(self, progress: jax.Array) -> NoiseBounds:
         """Returns the bounds of the action noise at `progress`, 0 to 1, through training."""
         config = self._config
-        ceiling = _geometric(config.max_std, progress)
-        explore = _geometric(config.explore_std, progress)
+        ceiling = self._annealed(config.max_std, progress)
+        explore = self._annealed(config.explore_std, progress)
         return NoiseBounds(
             low=jnp.stack([jnp.minimum(config.min_std, ceiling), explore]),
             high=jnp.stack([ceiling, explore]),
             correlation=jnp.float32(config.explore_correlation),
         )
+
+    def _annealed(self, ends: tuple[float, float], progress: jax.Array) -> jax.Array:
+        """Returns what is between two positive ends, by equal factors, at the end from
+        `annealing` on.
+        """
+        start, end = ends
+        return start * (end / start) ** jnp.minimum(progress / self._config.annealing, 1.0)
 
     def settled(self, agent: Agent) -> Agent:
         """Returns the agent with the action noise that it has at the end of training."""
@@ -177,7 +184,7 @@ class Learner:
         optimizer.hyperparams["learning_rate"] = learning_rate
         weights = LossWeights(
             policy=(progress >= config.critic_warmup).astype(jnp.float32),
-            acting=_geometric(config.acting_weight, progress),
+            acting=self._annealed(config.acting_weight, progress),
         )
 
         def epoch(carry: tuple[Any, optax.OptState], key: jax.Array) -> tuple[Any, Any]:
@@ -310,12 +317,6 @@ class Learner:
         return agent.replace(
             max_hidden_variance=jnp.maximum(agent.max_hidden_variance, variance.max(axis=(0, 1)))
         )
-
-
-def _geometric(ends: tuple[float, float], progress: jax.Array) -> jax.Array:
-    """Returns the value between two positive ends, equal factors for equal progress."""
-    start, end = ends
-    return start * (end / start) ** progress
 
 
 def _mean_where(applied: jax.Array, values: jax.Array) -> jax.Array:

@@ -39,6 +39,18 @@ def test_bounds_fall_geometrically(
     np.testing.assert_allclose(bounds.low, [CONFIG.min_std, explore], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("progress", "ceiling", "explore"), [(0.2, 0.5, 0.4), (0.4, 0.25, 0.2), (0.7, 0.25, 0.2)]
+)
+def test_bounds_stay_at_their_ends_after_annealing(
+    progress: float, ceiling: float, explore: float
+) -> None:
+    config = dataclasses.replace(CONFIG, annealing=0.4)
+    learner = make_learner(Probe(reward=lambda obs, action: obs), config)
+    bounds = learner.noise_bounds(jnp.float32(progress))
+    np.testing.assert_allclose(bounds.high, [ceiling, explore], rtol=1e-5)
+
+
 def test_floor_never_exceeds_the_ceiling() -> None:
     config = dataclasses.replace(CONFIG, min_std=0.5)
     learner = make_learner(Probe(reward=lambda obs, action: obs), config)

@@ -114,6 +114,8 @@ def test_unknown_names_list_the_known_ones(
         ("--set", "ppo.max_std=[1]"),
         ("--set", "ppo.max_std=[1, 0]"),
         ("--set", "ppo.min_std=-1"),
+        ("--set", "ppo.annealing=0"),
+        ("--set", "ppo.annealing=1.5"),
         ("--set", "training_starts={ood: 0}"),
         ("--set", "training_starts={ood: 2, ordinary: -1}"),
     ],
