@@ -62,12 +62,11 @@ _MANY_OOD_STARTS = {"ood": 0.8, "ordinary": 0.1, "perturbed": 0.1}
 
 _RECOVERY = {
     "half_cheetah": RunConfig(
-        steps=1_000_000,
+        steps=2_000_000,
         training_starts=_MANY_OOD_STARTS,
         training_episode_length=300,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(
-            annealing=0.4,
             max_std=(0.2, 0.1),
             min_std=0.1,
             explore_std=(1.0, 0.2),
