@@ -50,9 +50,7 @@ class Ant(RecoveryEnv):
             "ordinary": Start(upright, qpos_noise=0.1, qvel_noise=0.1, qvel_normal=True),
             "perturbed": Start(
                 upright,
-                # Legs at any angle: from some the ant comes to crouch, and one that never had to
-                # rise from there stands still after a recovery for good.
-                qpos_noise=np.array([0, 0, 0.2, *[0.3] * 4, *[0.6, 1.0] * 4]),
+                qpos_noise=np.array([0, 0, 0.1, *[0.3] * 4, *[0.4] * 8]),
                 qvel_noise=0.8,
                 qvel_normal=True,
             ),
