@@ -75,9 +75,9 @@ _RECOVERY = {
         ),
     ),
     "hopper": RunConfig(
-        steps=1_000_000,
+        steps=2_000_000,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
-        ppo=PPOConfig(annealing=0.4, max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
+        ppo=PPOConfig(max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9),
     ),
     "walker2d": RunConfig(
         steps=1_000_000,
