@@ -122,6 +122,8 @@ def make_plan(arguments: Arguments) -> Plan:
     for env in common.envs:
         for method in common.methods:
             whole = common.configs[env, method]
+            # In a shorter training the noise shall narrow over as many steps as in the whole one.
+            annealing = min(1.0, whole.ppo.annealing / arguments.share)
             for name, assignments in candidates(whole).items():
                 run = GridRun(env, method, SEED, arguments.out / env / method / name)
                 trainings[run] = dataclasses.replace(
@@ -130,7 +132,7 @@ def make_plan(arguments: Arguments) -> Plan:
                     method=method,
                     seed=SEED,
                     steps=max(whole.ppo.batch_size, round(arguments.share * whole.steps)),
-                    set=(*arguments.set, *assignments),
+                    set=(f"ppo.annealing={annealing:g}", *arguments.set, *assignments),
                 )
                 configs[run] = train.resolve(trainings[run])
     return Plan(trainings, configs)

@@ -42,6 +42,15 @@ def test_all_runs_are_equally_long_and_differ_in_what_is_tried() -> None:
     assert "--set ppo.clip=0.1 --set objective.aux_coef=30" in command
 
 
+@pytest.mark.parametrize(("share", "annealing"), [(0.5, 0.8), (0.25, 1.0)])
+def test_noise_narrows_over_as_many_steps_as_in_the_whole_training(
+    share: float, annealing: float
+) -> None:
+    assert preset("walker2d", "recovery").ppo.annealing == 0.4
+    plan = make_plan(Arguments(envs="walker2d", methods="lamour", share=share))
+    assert {config.ppo.annealing for config in plan.configs.values()} == {annealing}
+
+
 def test_the_best_recovers_latest_and_keeps_most(tmp_path: Path) -> None:
     made = {
         "preset": ([0.0, 0.0, 0.9, 0.9], 0.98),
