@@ -91,11 +91,12 @@ _RECOVERY = {
         ),
     ),
     "ant": RunConfig(
-        steps=3_000_000,
+        steps=1_500_000,
         training_starts={"ood": 1.0},
         training_episode_length=200,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(
+            annealing=0.5,
             max_std=(0.2, 0.1),
             min_std=0.1,
             explore_std=(1.8, 0.3),
