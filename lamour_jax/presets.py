@@ -150,14 +150,17 @@ _UNTUNED = RunConfig(
     steps=1_000_000, objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1), ppo=PPOConfig()
 )
 
-# What differs from LaMOuR's coefficients, by method, and by method and robot. SeRO's uncertainty
-# lies in 0..1, the library's rewards between -8 and -10 at the OOD starts: at the same scale
-# neither makes lying still worthwhile. SeRO is held to the original policy where it lies as well,
-# no state being quite uncertain: on hopper LaMOuR's consolidation keeps it from coming back.
+# What differs from LaMOuR's settings, by method, and by method and robot: the best candidates of
+# `benchmarks.sweep`. SeRO's uncertainty lies in 0..1, the library's rewards between -8 and -10 at
+# the OOD starts: at the same scale neither makes lying still worthwhile. SeRO is held to the
+# original policy where it lies as well, no state being quite uncertain: LaMOuR's consolidation
+# keeps it from coming back.
 _METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
 _METHODS_OF_ROBOTS: dict[tuple[str, str], dict[str, float]] = {
     ("sero", "hopper"): {"consol_coef": 0.001},
+    ("sero", "walker2d"): {"consol_coef": 0.01},
 }
+_EXPLORE_STD: dict[tuple[str, str], tuple[float, float]] = {("zero", "walker2d"): (2.0, 0.3)}
 
 
 def names() -> list[str]:
@@ -185,5 +188,12 @@ def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
     elif not config.training_starts:
         config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
     tuned = _METHODS.get(method, {}) | _METHODS_OF_ROBOTS.get((method, env), {})
-    objective = dataclasses.replace(config.objective, **tuned)
-    return dataclasses.replace(config, env=env, stage=stage, method=method, objective=objective)
+    explore_std = _EXPLORE_STD.get((method, env), config.ppo.explore_std)
+    return dataclasses.replace(
+        config,
+        env=env,
+        stage=stage,
+        method=method,
+        objective=dataclasses.replace(config.objective, **tuned),
+        ppo=dataclasses.replace(config.ppo, explore_std=explore_std),
+    )
