@@ -60,10 +60,13 @@ _ORIGINAL = {
 _RECOVERY_STARTS = {"ood": 0.7, "ordinary": 0.3}
 _MANY_OOD_STARTS = {"ood": 0.8, "ordinary": 0.1, "perturbed": 0.1}
 
-# Robots that act every 8 ms.
-_COSTLY_FALLS = ObjectiveConfig(aux_coef=1.0, consol_coef=0.1, fall_cost=100.0)
-_FAST_CONTROL = PPOConfig(
-    annealing=0.4, discount=0.995, max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9
+# Legged robots that act every 8 ms.
+_FAST_CONTROL = RunConfig(
+    steps=1_000_000,
+    objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1, fall_cost=100.0),
+    ppo=PPOConfig(
+        annealing=0.4, discount=0.995, max_std=(0.2, 0.1), min_std=0.1, explore_correlation=0.9
+    ),
 )
 
 _RECOVERY = {
@@ -80,8 +83,8 @@ _RECOVERY = {
             acting_weight=(0.03, 1.0),
         ),
     ),
-    "hopper": RunConfig(steps=1_000_000, objective=_COSTLY_FALLS, ppo=_FAST_CONTROL),
-    "walker2d": RunConfig(steps=1_000_000, objective=_COSTLY_FALLS, ppo=_FAST_CONTROL),
+    "hopper": _FAST_CONTROL,
+    "walker2d": _FAST_CONTROL,
     "ant": RunConfig(
         steps=1_500_000,
         training_starts={"ood": 1.0},
