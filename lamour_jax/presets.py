@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 import envs
-from lamour_jax.config import ObjectiveConfig, RunConfig, Stage
+from lamour_jax.config import ObjectiveConfig, RunConfig, Stage, override
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import PPOConfig
 
@@ -145,17 +145,17 @@ _UNTUNED = RunConfig(
     steps=1_000_000, objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1), ppo=PPOConfig()
 )
 
-# What differs from LaMOuR's settings, by method, and by method and robot: the best candidates of
-# `benchmarks.sweep`. SeRO's uncertainty lies in 0..1, the library's rewards between -8 and -10 at
-# the OOD starts: at the same scale neither makes lying still worthwhile. SeRO is held to the
-# original policy where it lies as well, no state being quite uncertain: LaMOuR's consolidation
-# keeps it from coming back.
-_METHODS: dict[str, dict[str, float]] = {"sero": {"aux_coef": 10.0}}
-_METHODS_OF_ROBOTS: dict[tuple[str, str], dict[str, float]] = {
-    ("sero", "hopper"): {"consol_coef": 0.001},
-    ("sero", "walker2d"): {"consol_coef": 0.01},
+# What differs from LaMOuR's settings, as `--set` has it, by method, and by method and robot; the
+# latter are the best candidates of `benchmarks.sweep`. SeRO's uncertainty lies in 0..1, the
+# library's rewards between -8 and -10 at the OOD starts: at the same scale neither makes lying
+# still worthwhile. SeRO is held to the original policy where it lies as well, no state being quite
+# uncertain: LaMOuR's consolidation keeps it from coming back.
+_METHODS: dict[str, tuple[str, ...]] = {"sero": ("objective.aux_coef=10",)}
+_METHODS_OF_ROBOTS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("sero", "hopper"): ("objective.consol_coef=0.001",),
+    ("sero", "walker2d"): ("objective.consol_coef=0.01",),
+    ("zero", "walker2d"): ("ppo.explore_std=[2, 0.3]",),
 }
-_EXPLORE_STD: dict[tuple[str, str], tuple[float, float]] = {("zero", "walker2d"): (2.0, 0.3)}
 
 
 def names() -> list[str]:
@@ -182,13 +182,7 @@ def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
         config = dataclasses.replace(config, training_starts=shares, start="ordinary")
     elif not config.training_starts:
         config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
-    tuned = _METHODS.get(method, {}) | _METHODS_OF_ROBOTS.get((method, env), {})
-    explore_std = _EXPLORE_STD.get((method, env), config.ppo.explore_std)
-    return dataclasses.replace(
-        config,
-        env=env,
-        stage=stage,
-        method=method,
-        objective=dataclasses.replace(config.objective, **tuned),
-        ppo=dataclasses.replace(config.ppo, explore_std=explore_std),
-    )
+    config = dataclasses.replace(config, env=env, stage=stage, method=method)
+    for setting in (*_METHODS.get(method, ()), *_METHODS_OF_ROBOTS.get((method, env), ())):
+        config = override(config, setting)
+    return config

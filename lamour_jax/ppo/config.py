@@ -22,7 +22,7 @@ class PPOConfig:
         gae_lambda: mixing of generalised advantage estimation (arXiv 1506.02438).
         clip: how far the probability ratio may move.
         acting_weight: weight of PPO's surrogate where the robot is not exploring, at the start
-            and at the end of training; geometric between. The narrow noise there makes gradients
+            and at the end of annealing; geometric between. The narrow noise there makes gradients
             and KL divergence 10 to 100 times those of exploring states, which would hardly be
             learned from at equal weight: first come back, then run well again. Consolidation
             keeps its full weight throughout.
@@ -33,14 +33,14 @@ class PPOConfig:
         max_grad_norm: gradients are scaled down to this global norm.
         critic_warmup: share of training in which only the critic learns.
         annealing: share of training after which max_std, explore_std and acting_weight stay at
-            their ends. The rest, at the final noise, is for coming back from more states.
+            their ends: how soon the noise is over need not depend on how long training is.
         hidden_sizes: units of the hidden layers of both networks.
         activation: their activation, tanh, elu, swish or relu.
         output: what mean actions pass through, linear or tanh (Brax's policies).
         dropout: share of the policy's hidden units that is left out while training (SeRO).
         std: initial standard deviation of the action noise.
         min_std: floor of the learned standard deviation.
-        max_std: its ceiling at the start and at the end of training; geometric between.
+        max_std: its ceiling at the start and at the end of annealing; geometric between.
         settled_std: ceiling of the finished policy's noise. Training's wider noise makes a policy
             robust; a finished one need not bear it.
         explore_std: standard deviation where the robot is not recovered, likewise start and end.

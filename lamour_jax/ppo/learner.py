@@ -140,9 +140,7 @@ class Learner:
         )
 
     def _annealed(self, ends: tuple[float, float], progress: jax.Array) -> jax.Array:
-        """Returns what is between two positive ends, by equal factors, at the end from
-        `annealing` on.
-        """
+        """Returns a setting on its way from start to end by equal factors, there at `annealing`."""
         start, end = ends
         return start * (end / start) ** jnp.minimum(progress / self._config.annealing, 1.0)
 
