@@ -154,6 +154,7 @@ _METHODS: dict[str, tuple[str, ...]] = {"sero": ("objective.aux_coef=10",)}
 _METHODS_OF_ROBOTS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sero", "hopper"): ("objective.consol_coef=0.001",),
     ("sero", "walker2d"): ("objective.consol_coef=0.01",),
+    ("zero", "hopper"): ("ppo.explore_std=[2, 0.3]",),
     ("zero", "walker2d"): ("ppo.explore_std=[2, 0.3]",),
 }
 
