@@ -116,22 +116,44 @@ def _lead(summary: Summary, records: list[Record]) -> str:
 
 
 def _glance(summary: Summary) -> str:
-    head = "".join(f"<th>{escape(env)}</th>" for env in summary.envs)
-    head += "<th>all robots</th>" if summary.overall else ""
     rows = []
     for method in summary.methods:
-        cells = [summary.cells[env, method].estimates.get("recovery_rate") for env in summary.envs]
+        cells = [f"<td>{_outcome(summary.cells[env, method])}</td>" for env in summary.envs]
         if summary.overall:
-            cells.append(summary.overall[method]["recovery_rate"])
-        shown = "".join(f"<td>{_estimate(cell, 'rate')}</td>" for cell in cells)
-        rows.append(f"{_row_head(method)}{shown}</tr>")
+            overall = summary.overall[method]["recovery_rate"]
+            cells.append(f"<td>{_estimate(overall, 'rate')}</td>")
+        rows.append(f"{_row_head(method)}{''.join(cells)}</tr>")
+    charts = ""
+    if len(summary.envs) > 1:
+        figures = (_figure(summary, env, _CHARTS[0], title=env) for env in summary.envs)
+        charts = f'<div class="charts">{"".join(figures)}</div>'
+    head = "".join(f"<th>{escape(env)}</th>" for env in summary.envs)
+    head += "<th>all robots</th>" if summary.overall else ""
     return (
-        "<h2>Recovery rate at the end of training</h2>"
+        "<h2>Recovery rate</h2>"
         '<p class="note">Share of episodes from the out-of-distribution start that are healthy in '
-        "every one of the last fifth of their steps.</p>"
-        f'<div class="card scroll"><table><thead><tr><th class="left">method</th>{head}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        "every one of the last fifth of their steps: during training, and when it is over; below, "
+        "when it reached 90 % for good, and how much of the original return is kept.</p>"
+        f'{charts}<div class="card scroll"><table><thead><tr><th class="left">method</th>{head}'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _outcome(cell: Cell) -> str:
+    rate = _of(cell, "recovery_rate", "rate")
+    if not cell.finished:
+        return rate
+    reached = "never at 90 %"
+    if cell.reached:
+        bound = "" if cell.reached == len(cell.finished) else "≥ "
+        reached = f"90 % after {bound}{_brief(cell, 'steps_to_90', 'steps')}"
+    return f"{rate}<small>{reached}</small><small>keeps {_brief(cell, 'retention', 'rate')}</small>"
+
+
+def _brief(cell: Cell, name: str, kind: str) -> str:
+    """Returns a measure without its interval."""
+    value = cell.estimates[name].value
+    return _format(value, kind) if math.isfinite(value) else "-"
 
 
 def _claims(summary: Summary) -> str:
@@ -163,29 +185,35 @@ def _claims(summary: Summary) -> str:
 
 def _robot(summary: Summary, env: str) -> str:
     cells = {method: summary.cells[env, method] for method in summary.methods}
-    figures = []
-    for name, title, axis in _CHARTS:
-        by_steps = axis == "steps"
-        bands = {
-            method: (cell.by_steps if by_steps else cell.by_wall)[name]
-            for method, cell in cells.items()
-        }
-        against = "environment steps [million]" if by_steps else "training time [min]"
-        # Ours is drawn last, on top.
-        order = sorted(bands, key=lambda method: method == OURS)
-        chart = line_chart(
-            [Series(method, f"--{method}", bands[method]) for method in order],
-            f"{title} of {env} over {against}",
-            against,
-            y_range=(0.0, 1.0) if name == "recovery_rate" else None,
-            x_scale=1e6 if by_steps else 60.0,
-            number=(lambda y: f"{y:.1f}") if name == "recovery_rate" else "{:,.0f}".format,
-        )
-        figures.append(f"<figure><h4>{title}</h4>{chart}</figure>")
+    figures = "".join(_figure(summary, env, chart) for chart in _CHARTS)
     return (
         f"<h2>{escape(env)}</h2>{_legend(summary.methods)}"
-        f'<div class="charts">{"".join(figures)}</div>{_robot_table(cells)}'
+        f'<div class="charts">{figures}</div>{_robot_table(cells)}'
     )
+
+
+def _figure(
+    summary: Summary, env: str, chart: tuple[str, str, str], title: str | None = None
+) -> str:
+    name, measure, axis = chart
+    by_steps = axis == "steps"
+    bands = {
+        method: (cell.by_steps if by_steps else cell.by_wall)[name]
+        for method in summary.methods
+        for cell in [summary.cells[env, method]]
+    }
+    against = "environment steps [million]" if by_steps else "training time [min]"
+    # Ours is drawn last, on top.
+    order = sorted(bands, key=lambda method: method == OURS)
+    drawn = line_chart(
+        [Series(method, f"--{method}", bands[method]) for method in order],
+        f"{measure} of {env} over {against}",
+        against,
+        y_range=(0.0, 1.0) if name == "recovery_rate" else None,
+        x_scale=1e6 if by_steps else 60.0,
+        number=(lambda y: f"{y:.1f}") if name == "recovery_rate" else "{:,.0f}".format,
+    )
+    return f"<figure><h4>{escape(title or measure)}</h4>{drawn}</figure>"
 
 
 def _robot_table(cells: dict[str, Cell]) -> str:
@@ -227,8 +255,7 @@ def _reaching(cell: Cell, name: str, kind: str) -> str:
         return _of(cell, name, kind)
     if cell.reached == 0:
         return "not reached"
-    value = _format(cell.estimates[name].value, kind)
-    return f"≥ {value}<small>reached by {cell.reached} of {runs}</small>"
+    return f"≥ {_brief(cell, name, kind)}<small>reached by {cell.reached} of {runs}</small>"
 
 
 def _improvement(summary: Summary) -> str:

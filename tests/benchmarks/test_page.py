@@ -84,7 +84,9 @@ def test_page_of_a_whole_grid(tmp_path: Path) -> None:
     for shown in ("ant", "hopper", *METHODS, "18 of 18 runs", "abab", "is_recovered"):
         assert shown in html, shown
     assert "python -m benchmarks.recovery --seeds 3" in html
-    assert html.count("<svg") == 2 * 4 + 4
+    # Both robots at a glance, four charts of each, four probabilities.
+    assert html.count("<svg") == 2 + 2 * 4 + 4
+    assert html.count("never at 90 %") == 2
     # Recovered at the end, and timed where it got there for good.
     ours = summary.cells["ant", "lamour"]
     assert ours.reached == 3
