@@ -154,8 +154,11 @@ _METHODS: dict[str, tuple[str, ...]] = {"sero": ("objective.aux_coef=10",)}
 _METHODS_OF_ROBOTS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sero", "hopper"): ("objective.consol_coef=0.001",),
     ("sero", "walker2d"): ("objective.consol_coef=0.01",),
+    ("sero", "ant"): ("objective.consol_coef=0.001",),
+    ("env", "ant"): ("ppo.explore_std=[3.6, 0.3]",),
     ("zero", "hopper"): ("ppo.explore_std=[2, 0.3]",),
     ("zero", "walker2d"): ("ppo.explore_std=[2, 0.3]",),
+    ("zero", "ant"): ("ppo.explore_std=[0.9, 0.3]",),
 }
 
 
