@@ -122,7 +122,8 @@ def make_plan(arguments: Arguments) -> Plan:
     for env in common.envs:
         for method in common.methods:
             whole = common.configs[env, method]
-            # In a shorter training the noise shall narrow over as many steps as in the whole one.
+            # In a shorter training the noise shall narrow over as many steps as in the whole one,
+            # as far as it has them.
             annealing = min(1.0, whole.ppo.annealing / arguments.share)
             for name, assignments in candidates(whole).items():
                 run = GridRun(env, method, SEED, arguments.out / env / method / name)
