@@ -151,16 +151,17 @@ def test_a_full_disk_leaves_those_before(learner: Learner, tmp_path: Path) -> No
         checkpoints.save(200, state)
         checkpoints.wait()
 
-    with opened(tmp_path) as (checkpoints, _):
-        checkpoints.save(100, state)
-        checkpoints.wait()
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-        try:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # Full until all is closed: a thread that had not come to its file yet would still write it.
+        with opened(tmp_path) as (checkpoints, _):
+            checkpoints.save(100, state)
+            checkpoints.wait()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
             with pytest.raises(UserError) as raised:
                 save(checkpoints)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(raised.value).startswith(f"checkpoints cannot be written to {tmp_path}: ")
     assert "File too large" in str(raised.value)
     assert "\n" not in str(raised.value)
