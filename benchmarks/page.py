@@ -197,10 +197,10 @@ def _figure(
 ) -> str:
     name, measure, axis = chart
     by_steps = axis == "steps"
+    cells = {method: summary.cells[env, method] for method in summary.methods}
     bands = {
         method: (cell.by_steps if by_steps else cell.by_wall)[name]
-        for method in summary.methods
-        for cell in [summary.cells[env, method]]
+        for method, cell in cells.items()
     }
     against = "environment steps [million]" if by_steps else "training time [min]"
     # Ours is drawn last, on top.
