@@ -143,14 +143,16 @@ def score(record: Record) -> tuple[float, float]:
     """Returns what candidates are compared by, higher is better; -1 for one without a result.
 
     The recovery rate over the second half of the training's evaluations; where that is the same,
-    how much of the original skill is left. Both in steps of `_RESOLUTION`.
+    how much of the original skill is left, which counts for nothing where none comes back. Both in
+    steps of `_RESOLUTION`.
     """
     if record.curve is None:
         return (-1.0, -1.0)
     rates = record.curve.recovery_rate
     late = float(np.nan_to_num(rates[len(rates) // 2 :]).mean())
     retention = float(np.nan_to_num(record.measures["retention"]))
-    return (_coarsely(late), _coarsely(min(retention, 1.0)))
+    comes_back = _coarsely(late)
+    return (comes_back, _coarsely(min(retention, 1.0)) if comes_back else 0.0)
 
 
 def _coarsely(value: float) -> float:

@@ -71,6 +71,13 @@ def test_the_best_recovers_latest_and_keeps_most(tmp_path: Path) -> None:
     assert best([unfinished, read_record(forgets)]).run is forgets
 
 
+def test_where_none_comes_back_the_preset_stays(tmp_path: Path) -> None:
+    runs = [GridRun("ant", "env", SEED, tmp_path / name) for name in ("preset", "explore-half")]
+    for run, retention in zip(runs, (0.4, 0.8), strict=True):
+        write_run(run, [0.0, 0.0], retention)
+    assert best([read_record(run) for run in runs]).run is runs[0]
+
+
 def remember(plan: Plan, out: Path) -> None:
     """Leaves the folder as a call that trained the runs of `plan` would."""
     folder = GridFolder(out)
