@@ -35,7 +35,7 @@ from benchmarks.grid import (
 from benchmarks.grid_progress import GridProgress
 from benchmarks.ray_launcher import RayRunner
 from benchmarks.throughput import machine_facts
-from lamour_jax import train
+from lamour_jax import policies, train
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
@@ -54,7 +54,7 @@ class Arguments:
     """Train every method on every robot with several seeds, and write one page about it."""
 
     envs: str | None = None
-    """all, or robots: ant,hopper. All by default."""
+    """all (whose original policy ships), or robots: ant,hopper. All by default."""
     methods: str | None = None
     """all, or methods: lamour,env. All by default."""
     seeds: str | None = None
@@ -116,11 +116,13 @@ def make_plan(arguments: Arguments) -> Plan:
     """Returns what the arguments mean, everything checked.
 
     Raises:
-        UserError: an unknown name (the known ones are listed) or an impossible value.
+        UserError: an unknown name (the known ones are listed), an impossible value, or a robot
+            that has no original policy to begin with.
     """
     quick = arguments.quick
-    chosen_envs = _names(
-        "--envs", arguments.envs or (_QUICK_ENVS if quick else "all"), robots.names()
+    given_envs = arguments.envs or (_QUICK_ENVS if quick else "all")
+    chosen_envs = (
+        policies.names() if given_envs == "all" else _names("--envs", given_envs, robots.names())
     )
     methods = _names("--methods", arguments.methods or "all", METHODS)
     seeds = _seeds(arguments.seeds or (_QUICK_SEEDS if quick else _SEEDS))
@@ -140,6 +142,9 @@ def make_plan(arguments: Arguments) -> Plan:
         for env in chosen_envs
         for method in methods
     }
+    needed = {(c.env, c.policy, METHODS[c.method].needs_dropout) for c in configs.values()}
+    for original in sorted(needed):
+        policies.load_original(*original)
     return Plan(chosen_envs, methods, seeds, training, configs)
 
 

@@ -41,7 +41,7 @@ class Arguments:
     """Try the same few numbers for every method on every robot, each in a short training."""
 
     envs: str | None = None
-    """all, or robots: ant,hopper. All by default."""
+    """all (whose original policy ships), or robots: ant,hopper. All by default."""
     methods: str | None = None
     """all, or methods: lamour,env. All by default."""
     out: Path = Path("runs/sweep")

@@ -168,7 +168,8 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
     if not path and not file.exists():
         raise UserError(
             f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
-            f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy"
+            f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy, or "
+            f"--set policy=FILE"
         )
     if file.is_dir():
         # Imported here: it makes headers of this module.

@@ -8,14 +8,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-import envs
 from benchmarks.grid import GridRun, all_runs
 from benchmarks.grid_progress import GridProgress
 from benchmarks.recovery import METHODS, Arguments, command_line, main, make_plan
+from lamour_jax import policies
 from tests.benchmarks.made_up import BUDGET, write_run
 
 TINY = (
@@ -26,11 +27,25 @@ TINY = (
 )
 
 
-def test_all_is_everything_five_times() -> None:
+def test_all_is_every_robot_with_an_original_policy_five_times() -> None:
     plan = make_plan(Arguments())
-    assert (plan.envs, plan.methods) == (envs.names(), list(METHODS))
+    assert (plan.envs, plan.methods) == (policies.names(), list(METHODS))
     assert plan.seeds == [0, 1, 2, 3, 4]
     assert set(plan.configs) == {(env, method) for env in plan.envs for method in plan.methods}
+
+
+def test_a_robot_without_an_original_policy_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, missing = tmp_path / "grid", tmp_path / "policy.npz"
+    assert main(["--envs", "ant", "--out", str(out), "--set", f"policy={missing}"]) == 2
+    assert str(missing) in capsys.readouterr().err
+    # As if the ant's had not been trained yet.
+    monkeypatch.setattr("lamour_jax.policies.resources", SimpleNamespace(files=lambda _: tmp_path))
+    assert main(["--envs", "ant", "--methods", "sero", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: no original policy trained with dropout ships for 'ant'")
+    assert not out.exists()
 
 
 def test_chosen_robots_methods_seeds_and_settings() -> None:
