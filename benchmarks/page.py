@@ -128,12 +128,15 @@ def _glance(summary: Summary) -> str:
         figures = (_figure(summary, env, _CHARTS[0], title=env) for env in summary.envs)
         charts = f'<div class="charts">{"".join(figures)}</div>'
     head = "".join(f"<th>{escape(env)}</th>" for env in summary.envs)
-    head += "<th>all robots</th>" if summary.overall else ""
+    trimmed = ""
+    if summary.overall:
+        head += "<th>all robots</th>"
+        trimmed = " Over all robots, the best and the worst quarter of the runs do not count."
     return (
         "<h2>Recovery rate</h2>"
         '<p class="note">Share of episodes from the out-of-distribution start that are healthy in '
         "every one of the last fifth of their steps: during training, and when it is over; below, "
-        "when it reached 90 % for good, and how much of the original return is kept.</p>"
+        f"when it reached 90 % for good, and how much of the original return is kept.{trimmed}</p>"
         f'{charts}<div class="card scroll"><table><thead><tr><th class="left">method</th>{head}'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
