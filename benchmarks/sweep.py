@@ -103,7 +103,8 @@ def make_plan(arguments: Arguments) -> Plan:
     """Returns what the arguments mean, everything checked.
 
     Raises:
-        UserError: an unknown name (the known ones are listed) or an impossible value.
+        UserError: an unknown name (the known ones are listed), an impossible value, or a robot
+            that has no original policy to begin with.
     """
     if not 0.0 < arguments.share <= 1.0:
         raise UserError(f"--share must be above 0 and at most 1, not {arguments.share:g}")

@@ -29,6 +29,7 @@ from lamour_jax.run_folder import write_bytes
 FORMAT_VERSION = 1
 _HEADER = "header"
 _WITH_DROPOUT = "-dropout"
+_SET_DROPOUT = " --set ppo.dropout=0.1"
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,31 @@ def names() -> list[str]:
     )
 
 
+def original_file(env: str, path: str = "", dropout: bool = False) -> Path:
+    """Returns where the original policy of a robot is: `path`, or the file that ships.
+
+    Nothing is read, and no device is touched.
+
+    Raises:
+        UserError: nothing ships for this robot, or nothing is at `path`.
+    """
+    if path:
+        if not Path(path).exists():
+            raise UserError(f"policy file {path} does not exist")
+        return Path(path)
+    robot = _name_of(env)
+    name = f"{robot}{_WITH_DROPOUT}" if dropout else robot
+    file = Path(str(resources.files(__name__) / f"{name}.npz"))
+    if not file.exists():
+        with_dropout, setting = (" trained with dropout", _SET_DROPOUT) if dropout else ("", "")
+        raise UserError(
+            f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
+            f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy, or "
+            f"--set policy=FILE"
+        )
+    return file
+
+
 def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[PolicyHeader, Agent]:
     """Reads the original policy of a robot: the one at `path`, or the one that ships.
 
@@ -159,18 +185,8 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
         UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
             trained without dropout though that is needed.
     """
-    robot = envs.registry.get(env).name if envs.own.is_own(env) else env
-    name = f"{robot}{_WITH_DROPOUT}" if dropout else robot
-    file = Path(path) if path else Path(str(resources.files(__name__) / f"{name}.npz"))
-    with_dropout, setting = (
-        (" trained with dropout", " --set ppo.dropout=0.1") if dropout else ("", "")
-    )
-    if not path and not file.exists():
-        raise UserError(
-            f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
-            f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy, or "
-            f"--set policy=FILE"
-        )
+    robot = _name_of(env)
+    file = original_file(env, path, dropout)
     if file.is_dir():
         # Imported here: it makes headers of this module.
         from lamour_jax.policies import brax_checkpoint
@@ -183,7 +199,7 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
     if dropout and not header.dropout:
         raise UserError(
             f"policy file {file} was trained without dropout, which this method needs; train one "
-            f"with `python -m lamour_jax.train --stage original --env {env}{setting}`"
+            f"with `python -m lamour_jax.train --stage original --env {env}{_SET_DROPOUT}`"
         )
     return header, agent
 
@@ -205,6 +221,10 @@ def is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(2)
     return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
+
+
+def _name_of(env: str) -> str:
+    return envs.registry.get(env).name if envs.own.is_own(env) else env
 
 
 def _named_leaves(agent: Agent) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,20 @@ def test_a_robot_without_an_original_policy_is_refused_before_anything_is_traine
     error = capsys.readouterr().err
     assert error.startswith("error: no original policy trained with dropout ships for 'ant'")
     assert not out.exists()
+
+
+def test_a_plan_touches_no_device() -> None:
+    """What this process took of an accelerator would be missing in the runs."""
+    code = "from benchmarks.recovery import Arguments, make_plan; make_plan(Arguments())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "JAX_PLATFORMS": "there_is_none"},  # using a device fails
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_chosen_robots_methods_seeds_and_settings() -> None:
