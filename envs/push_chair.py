@@ -15,8 +15,8 @@ from envs.physics import PhysicsData
 from envs.recovery_env import RecoveryEnv, Start, settled_poses
 
 FINGER_HOME = 0.02
-# How the chair comes to rest on its back: seat 0.27 m high, not quite a quarter turn.
-LYING_TILT, LYING_HEIGHT = 0.4913 * np.pi, 0.2737
+# How the chair comes to rest on its back: seat 0.28 m high, a quarter turn.
+LYING_TILT, LYING_HEIGHT = 0.5021 * np.pi, 0.2777
 # Where its seat is let go to fall into a random pose [m]: it touches nothing, however it is turned.
 DROP_HEIGHT = 0.9
 
@@ -140,7 +140,7 @@ class PushChair(RecoveryEnv):
                 standing,
                 qpos_noise=0.3 * joints + np.pi * swivel,
                 qvel_noise=np.array([*[0] * 22, 0.3, 0.3, 0, 0, 0, 0.3, 0]),
-                chair_distance=(0.0, 1.4),
+                chair_distance=(0.2, 1.4),
                 facing_error=np.pi,
                 robot_distance=(1.2, 1.6),
                 robot_angle=np.pi,

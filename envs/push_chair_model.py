@@ -7,7 +7,9 @@ Built here from primitives rather than loaded. What is simplified stands beside 
   chair's boxes and capsules; casters and the rounded corners of seat and back against the floor.
   Sphere contacts are exact and the same in C MuJoCo and MJX. The robot does not collide with
   itself, nor its elbows and mast with the chair.
-- Casters are balls with little friction: they roll in every direction, without steering.
+- Casters are balls with little friction: they roll in every direction, without steering. Their
+  sides do not roll: from a tilt of about 20 degrees on the chair rests on a sphere beside each,
+  with the friction of the official wheels. Else a lying chair would roll off under every push.
 - The robot's weight is carried (gravity compensation), as the Panda's own controller does.
 - Joint speeds up to 3.14 rad/s are commanded as in the official task; a real Panda ends at 2.6.
 """
@@ -79,6 +81,8 @@ SEAT_SIZE = (0.24, 0.23, 0.025)  # half extents
 BACK_SIZE = (0.025, 0.22, 0.20)
 BACK_POSITION = (-0.25, 0.0, 0.22)  # seen from the seat: a chair looks along its x axis
 CASTER_RADIUS, CASTER_CIRCLE = 0.035, 0.28
+# The side of a caster: a smaller sphere farther out, 1 cm above the floor while the chair stands.
+CASTER_SIDE_RADIUS, CASTER_SIDE_OUT, CASTER_SIDE_UP = 0.03, 0.03, 0.005
 
 # Contact bits: floor x chair, floor x hands, robot x chair.
 _SKID, _HAND_FLOOR, _ROBOT_CHAIR = 1, 2, 4
@@ -368,6 +372,19 @@ def _add_chair(spec: mujoco.MjSpec) -> None:
             friction=[0.05, 0.005, 0.0001],
             contype=_SKID,
             conaffinity=0,
+        )
+        outward = 1.0 + CASTER_SIDE_OUT / CASTER_CIRCLE
+        star.add_geom(
+            name=f"caster_side{number}",
+            type=sphere,
+            size=[CASTER_SIDE_RADIUS, 0, 0],
+            pos=[
+                end[0] * outward,
+                end[1] * outward,
+                CASTER_RADIUS + CASTER_SIDE_UP - SEAT_HEIGHT,
+            ],
+            friction=[1.0, 0.005, 0.0001],
+            **skid,
         )
 
 

@@ -55,7 +55,11 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     # step at the goal is rewarded, and an end there would make it worth avoiding.
     has_goal = envs.registry.get(config.env).has_goal
     load = functools.partial(envs.load, config.env, engine=config.engine, num_envs=config.most_envs)
-    env = load(start=config.training_starts, terminate=not has_goal)
+    env = load(
+        start=config.training_starts,
+        terminate=not has_goal,
+        episode_length=config.training_episode_length,
+    )
     ordinary = load(start="ordinary", terminate=False)
     objective = original_task()
     seed = config.seed + EVALUATION_SEED

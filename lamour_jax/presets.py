@@ -42,7 +42,7 @@ _ORIGINAL = {
     ),
     "push_chair": RunConfig(
         steps=20_000_000,
-        training_episode_length=100,
+        training_episode_length=200,
         ppo=PPOConfig(
             num_envs=256,
             unroll_length=32,

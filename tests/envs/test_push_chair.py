@@ -397,6 +397,6 @@ def test_ood_start() -> None:
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 64))
     _, to_target, tilt, speed, spin = np.asarray(states.info["recovery_state"]).T
     np.testing.assert_allclose(to_target, 1.0, atol=1e-6)
-    np.testing.assert_allclose(tilt, 0.4913 * np.pi, atol=1e-5)
+    np.testing.assert_allclose(tilt, 0.5021 * np.pi, atol=1e-5)
     assert (speed == 0).all() and (spin == 0).all()
     assert not np.asarray(states.info["healthy"]).any()

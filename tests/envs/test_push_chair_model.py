@@ -9,7 +9,7 @@ import pytest
 from envs import push_chair_model as parts
 from envs.push_chair import CHAIR_QUATERNION, SWIVEL, PushChair
 
-TILT_OF_REST = {"back": 0.491 * np.pi, "side": 0.518 * np.pi, "front": 0.776 * np.pi}
+TILT_OF_REST = {"back": 0.502 * np.pi, "side": 0.528 * np.pi, "front": 0.776 * np.pi}
 
 
 @pytest.fixture(scope="module")
@@ -199,12 +199,54 @@ def test_swivels_and_can_be_set_upright(model: mujoco.MjModel) -> None:
     assert tilt(data) < 1e-2
 
 
+def test_pushed_at_its_seat_a_lying_chair_comes_to_stand(model: mujoco.MjModel) -> None:
+    """As a robot behind it can: forward and a little up, at the edge that is on top."""
+    data = at_start(model, "ood")
+    data.qpos[0] = -6.0
+    seat = model.body("seat").id
+    force = np.array([60.0, 0.0, 40.0])
+    for _ in range(300):
+        if tilt(data) < 0.12 * np.pi:
+            break
+        top = data.body("seat").xpos + data.body("seat").xmat.reshape(3, 3) @ [0.24, 0, 0]
+        data.qfrc_applied[:] = 0
+        mujoco.mj_applyFT(model, data, force, np.zeros(3), top, seat, data.qfrc_applied)
+        mujoco.mj_step(model, data)
+    data.qfrc_applied[:] = 0
+    run(model, data, 3.0)
+    assert tilt(data) < 1e-2
+
+
+def test_casters_roll_only_while_the_chair_stands(model: mujoco.MjModel) -> None:
+    def lowest_below_side(turned: float) -> float:
+        """How far a caster's lowest point is below that of its side, turned outward [m]."""
+        out, up = parts.CASTER_SIDE_OUT, parts.CASTER_SIDE_UP
+        side = up * np.cos(turned) - out * np.sin(turned) - parts.CASTER_SIDE_RADIUS
+        return float(side + parts.CASTER_RADIUS)
+
+    assert lowest_below_side(0.0) == pytest.approx(0.01)
+    assert lowest_below_side(np.radians(15)) > 0 > lowest_below_side(np.radians(25))
+    side, caster = model.geom("caster_side0"), model.geom("caster0")
+    assert side.friction[0] == 1.0 and caster.friction[0] == 0.05
+    np.testing.assert_allclose(
+        np.linalg.norm(side.pos - caster.pos),
+        np.hypot(parts.CASTER_SIDE_OUT, parts.CASTER_SIDE_UP),
+    )
+
+
 def test_what_may_touch_what(model: mujoco.MjModel) -> None:
     def may(one: str, other: str) -> bool:
         a, b = model.geom(one), model.geom(other)
         return bool((a.contype & b.conaffinity) | (b.contype & a.conaffinity))
 
-    for touching in ("caster0", "seat_corner0", "back_corner3", "left_palm", "right_tip2"):
+    for touching in (
+        "caster0",
+        "caster_side0",
+        "seat_corner0",
+        "back_corner3",
+        "left_palm",
+        "right_tip2",
+    ):
         assert may(touching, "floor")
     for chair in ("seat", "back", "column", "leg4"):
         assert may("left_tip1", chair) and may("right_forearm", chair) and may("bumper", chair)
