@@ -113,7 +113,7 @@ class PushChair(RecoveryEnv):
 
     name = "push_chair"
     original_task = "push the chair to the target and keep it standing"
-    frame_skip = 10
+    frame_skip = 5
     episode_length = 400
     recovered_share = 0.1
     has_goal = True
@@ -138,12 +138,12 @@ class PushChair(RecoveryEnv):
             "ordinary": PushChairStart(standing, qpos_noise=np.pi * swivel, time_limit=100),
             "perturbed": PushChairStart(
                 standing,
-                qpos_noise=0.3 * joints + np.pi * swivel,
+                qpos_noise=0.2 * joints + np.pi * swivel,
                 qvel_noise=np.array([*[0] * 22, 0.3, 0.3, 0, 0, 0, 0.3, 0]),
                 chair_distance=(0.2, 1.4),
-                facing_error=np.pi,
-                robot_distance=(1.2, 1.6),
-                robot_angle=np.pi,
+                facing_error=0.6 * np.pi,
+                robot_distance=(1.1, 1.5),
+                robot_angle=0.4 * np.pi,
                 time_limit=100,
             ),
             "ood": ood,

@@ -24,9 +24,11 @@ import numpy as np
 
 ARMS = ("left", "right")
 
-# One physics step is a tenth of a control step (20 Hz). Explicit velocity servos are stable while
-# gain x step < 2 x inertia; every gain below is at most its joint's armature or mass / 0.005 s.
-TIMESTEP = 0.005
+# One physics step is a fifth of a control step (20 Hz). Explicit velocity servos are stable while
+# gain x step < 2 x inertia; every gain below is at most its joint's armature or mass / 0.01 s. (An
+# implicit integrator would allow more, but MJX's differs from MuJoCo's where a servo's force is at
+# its limit.)
+TIMESTEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ FLANGE = 0.107  # metres from the last joint to the hand
 TOOL = 0.1034  # metres from the hand to the point between the fingertips
 # Inertia of the rotors behind gears of 100: of the size that identification finds.
 ARMATURE = {87.0: 0.5, 12.0: 0.2}
-GAIN = {87.0: 100.0, 12.0: 40.0}  # N m per rad/s
+GAIN = {87.0: 50.0, 12.0: 20.0}  # N m per rad/s
 
 ARM_HOME = (0.0, 0.0, 0.0, -1.5, 0.0, 3.0, 0.78)  # rad
 FINGER_RANGE = (0.0, 0.04)  # metres from the middle, each
@@ -111,7 +113,7 @@ def build() -> mujoco.MjSpec:
     for arm in ARMS:
         _add_arm(spec, carriage, arm)
     for arm in ARMS:
-        _add_velocity_servo(spec, f"{arm}_finger1", FINGER_SPEED, 400.0, 70.0)
+        _add_velocity_servo(spec, f"{arm}_finger1", FINGER_SPEED, 200.0, 70.0)
     _add_chair(spec)
     return spec
 
@@ -213,10 +215,10 @@ def _add_base(spec: mujoco.MjSpec) -> mujoco.MjsBody:
     )
     for joint, speed, gain, force in (
         # Commands come in the base's frame: turned into the world's, a diagonal one is longer.
-        ("base_x", np.sqrt(2) * BASE_SPEED, 5000.0, 500.0),
-        ("base_y", np.sqrt(2) * BASE_SPEED, 5000.0, 500.0),
-        ("base_yaw", TURN_SPEED, 500.0, 200.0),
-        ("lift", LIFT_SPEED, 3000.0, 600.0),
+        ("base_x", np.sqrt(2) * BASE_SPEED, 2500.0, 500.0),
+        ("base_y", np.sqrt(2) * BASE_SPEED, 2500.0, 500.0),
+        ("base_yaw", TURN_SPEED, 250.0, 200.0),
+        ("lift", LIFT_SPEED, 1500.0, 600.0),
     ):
         _add_velocity_servo(spec, joint, speed, gain, force)
     return carriage

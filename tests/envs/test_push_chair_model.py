@@ -41,7 +41,7 @@ def energy_of_motion(model: mujoco.MjModel, data: mujoco.MjData) -> float:
 
 def test_sizes(model: mujoco.MjModel) -> None:
     assert (model.nq, model.nv, model.nu) == (30, 29, 20)
-    assert model.opt.timestep == 0.005
+    assert model.opt.timestep == 0.01
     assert model.opt.integrator == mujoco.mjtIntegrator.mjINT_EULER
     assert model.opt.solver == mujoco.mjtSolver.mjSOL_NEWTON
     assert model.opt.cone == mujoco.mjtCone.mjCONE_PYRAMIDAL
@@ -191,7 +191,7 @@ def test_swivels_and_can_be_set_upright(model: mujoco.MjModel) -> None:
     for _ in range(1000):
         if tilt(data) < 0.12 * np.pi:
             break
-        turning = 200.0 * (0.8 - data.body("seat").cvel[1])
+        turning = 100.0 * (0.8 - data.body("seat").cvel[1])
         data.xfrc_applied[seat, 4] = turning
         mujoco.mj_step(model, data)
     data.xfrc_applied[:] = 0
