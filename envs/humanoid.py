@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -17,6 +18,7 @@ HEAD_ABOVE_TORSO = 0.19  # metres along the torso's own z axis
 STAND_HEIGHT = 1.4  # metres: the head's height from which on standing is worth 1
 RUN_SPEED = 10.0  # m/s: the speed from which on running is worth 1
 EXTREMITIES = ("left_hand", "left_foot", "right_hand", "right_foot")
+CROUCHING_POSES = 256
 
 
 class Humanoid(RecoveryEnv):
@@ -79,6 +81,7 @@ class Humanoid(RecoveryEnv):
                 qvel_noise=0.5,
                 qvel_normal=True,
             ),
+            "crouching": Start(_crouching_poses(), qvel_noise=0.2, qvel_normal=True),
             "ood": ood,
             "ood-noisy": ood.with_noise(0.05 * joints),
         }
@@ -114,6 +117,48 @@ class Humanoid(RecoveryEnv):
 
     def _head_height(self, data: PhysicsData) -> jax.Array:
         return data.qpos[2] + HEAD_ABOVE_TORSO * _vertical(data)[2]
+
+
+@functools.cache
+def _crouching_poses() -> np.ndarray:
+    """Returns poses `(poses, nq)` between lying and standing, to train from.
+
+    Hips and knees bent by 0.3 of their range or more, the trunk upright or leaning forward or back;
+    feet or seat just above the floor. Few are in balance.
+    """
+    model = Humanoid.make_model()
+    data = mujoco.MjData(model)
+    rng = np.random.default_rng(0)
+    poses = np.zeros((CROUCHING_POSES, model.nq))
+    for qpos in poses:
+        bend = rng.uniform(0.3, 1.0)
+        lean = bend * rng.uniform(-0.8, 1.0)  # rad, forward
+        qpos[2:7] = [2.0, np.cos(lean / 2), 0.0, np.sin(lean / 2), 0.0]
+        joints = dict.fromkeys(_joint_names(model), 0.0)
+        for side in ("left", "right"):
+            joints[f"{side}_hip_y"] = -1.7 * np.clip(bend + rng.normal(scale=0.15), 0.0, 1.0)
+            joints[f"{side}_knee"] = -2.5 * np.clip(bend + rng.normal(scale=0.15), 0.0, 1.0)
+        joints["abdomen_y"] = -0.6 * bend * rng.uniform()
+        for name, angle in joints.items():
+            low, high = model.joint(name).range
+            at = model.joint(name).qposadr[0]
+            qpos[at] = np.clip(angle + rng.uniform(-0.2, 0.2), low, high)
+        data.qpos[:] = qpos
+        mujoco.mj_kinematics(model, data)
+        qpos[2] += 0.01 - _lowest_point(model, data)
+    return poses
+
+
+def _joint_names(model: mujoco.MjModel) -> list[str]:
+    return [model.joint(joint).name for joint in range(1, model.njnt)]  # 0 is the free one
+
+
+def _lowest_point(model: mujoco.MjModel, data: mujoco.MjData) -> float:
+    """Returns the height of the body's lowest point [m]; its geoms are capsules and spheres."""
+    moving = model.geom_bodyid > 0
+    radius, half_length = model.geom_size[moving, 0], model.geom_size[moving, 1]
+    downward = np.abs(data.geom_xmat[moving, 8]) * half_length  # a sphere's half_length is 0
+    return float((data.geom_xpos[moving, 2] - downward - radius).min())
 
 
 def _vertical(data: PhysicsData) -> jax.Array:

@@ -28,30 +28,35 @@ _ORIGINAL = {
         steps=5_000_000, ppo=PPOConfig(discount=0.995, min_std=0.15, max_std=(0.6, 0.2))
     ),
     "ant": RunConfig(steps=4_000_000, ppo=PPOConfig(min_std=0.15, max_std=(0.6, 0.2))),
-    # Untuned: no training of these two has been measured yet.
     "humanoid": RunConfig(
-        steps=100_000_000,
+        steps=32_000_000,
         ppo=PPOConfig(
-            num_envs=512,
-            unroll_length=32,
-            minibatch_size=2048,
-            hidden_sizes=(256, 256),
+            num_envs=128,
+            unroll_length=64,
+            minibatch_size=512,
+            epochs=5,
+            target_kl=0.015,
+            hidden_sizes=(128, 128),
             activation="elu",
-            max_std=(1.0, 0.2),
+            max_std=(0.6, 0.2),
         ),
     ),
     "push_chair": RunConfig(
-        steps=20_000_000,
+        steps=24_000_000,
+        training_starts={"perturbed": 0.6, "ordinary": 0.4},
         training_episode_length=200,
         ppo=PPOConfig(
-            num_envs=256,
-            unroll_length=32,
-            minibatch_size=1024,
-            hidden_sizes=(256, 256),
-            activation="elu",
+            num_envs=128,
+            unroll_length=50,
+            minibatch_size=640,
+            epochs=5,
+            target_kl=0.02,
+            hidden_sizes=(128, 128),
             discount=0.98,
-            min_std=0.1,
-            max_std=(0.6, 0.2),
+            std=0.4,
+            min_std=0.05,
+            max_std=(0.4, 0.1),
+            annealing=0.6,
         ),
     ),
 }
@@ -182,8 +187,9 @@ def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
     robot = envs.registry.get(env)
     config = known or dataclasses.replace(_UNTUNED, training_episode_length=robot.episode_length)
     if stage == "original":
-        shares = {name: share for name, share in _ROBUST_STARTS.items() if name in robot.starts()}
-        config = dataclasses.replace(config, training_starts=shares, start="ordinary")
+        robust = {name: share for name, share in _ROBUST_STARTS.items() if name in robot.starts()}
+        starts = config.training_starts or robust
+        config = dataclasses.replace(config, training_starts=starts, start="ordinary")
     elif not config.training_starts:
         config = dataclasses.replace(config, training_starts=_RECOVERY_STARTS)
     config = dataclasses.replace(config, env=env, stage=stage, method=method)

@@ -135,6 +135,23 @@ def test_starts(start: str) -> None:
     np.testing.assert_allclose(facing, expected, atol=1e-12)
 
 
+def test_crouching_starts_are_between_lying_and_standing(humanoid: RecoveryEnv) -> None:
+    poses = humanoid.starts()["crouching"].qpos
+    np.testing.assert_allclose(np.linalg.norm(poses[:, 3:7], axis=1), 1.0)
+    low, high = humanoid.model.jnt_range[1:].T
+    assert ((low <= poses[:, 7:]) & (poses[:, 7:] <= high)).all()
+    assert poses[:, 2].min() < 0.7 and 1.0 < poses[:, 2].max() < 1.35, "from a squat to bent knees"
+    data = mujoco.MjData(humanoid.model)
+    for pose in poses:
+        data.qpos[:] = pose
+        mujoco.mj_forward(humanoid.model, data)
+        on_floor = [contact.dist for contact in data.contact if 0 in contact.geom]
+        assert all(distance > 0.005 for distance in on_floor), "just above the floor"
+        data.qpos[2] -= 0.02
+        mujoco.mj_forward(humanoid.model, data)
+        assert any(0 in contact.geom for contact in data.contact), "and no higher"
+
+
 @pytest.mark.parametrize(
     ("height", "healthy"), [(1.0, False), (1.001, True), (1.999, True), (2.0, False)]
 )
