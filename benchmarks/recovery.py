@@ -121,10 +121,12 @@ def make_plan(arguments: Arguments) -> Plan:
     """
     quick = arguments.quick
     given_envs = arguments.envs or (_QUICK_ENVS if quick else "all")
-    chosen_envs = (
-        policies.names() if given_envs == "all" else _names("--envs", given_envs, robots.names())
-    )
     methods = _names("--methods", arguments.methods or "all", METHODS)
+    chosen_envs = (
+        policies.names(dropout=any(METHODS[method].needs_dropout for method in methods))
+        if given_envs == "all"
+        else _names("--envs", given_envs, robots.names())
+    )
     seeds = _seeds(arguments.seeds or (_QUICK_SEEDS if quick else _SEEDS))
     if arguments.jobs < 1:
         raise UserError(f"--jobs must be at least 1, not {arguments.jobs}")

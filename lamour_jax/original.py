@@ -95,13 +95,16 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             provenance={},
         )
 
+        # What is to be good: a goal is reached or not, whatever the way to it pays.
+        score = "eval/success_rate" if has_goal else "eval/return"
+
         def keep_best(agent: Agent, row: dict[str, float]) -> None:
-            found = {name: row[name] for name in ("env_steps", "eval/return")}
+            found = {name: row[name] for name in ("env_steps", score)}
             best = header.derived({"stage": "original", **found})
             policies.save(folder.path / "best_policy.npz", best, learner.settled(agent))
 
         identity = Identity(config, policy="" if initial is None else digest(initial))
-        run = SeedRun(identity, folder, evaluate, keep_best, score="eval/return")
+        run = SeedRun(identity, folder, evaluate, keep_best, score=score)
         [(state, history)] = train(learner, [run], console, facts)
         agent = learner.settled(state.agent)
 

@@ -139,13 +139,14 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
     return header, jax.tree.unflatten(structure, list(leaves.values()))
 
 
-def names() -> list[str]:
-    """Returns the robots whose original policy ships."""
+def names(dropout: bool = False) -> list[str]:
+    """Returns the robots whose original policy ships, or the one trained with dropout."""
     files = (Path(entry.name) for entry in resources.files(__name__).iterdir())
+    stems = [file.stem for file in files if file.suffix == ".npz"]
     return sorted(
-        file.stem
-        for file in files
-        if file.suffix == ".npz" and not file.stem.endswith(_WITH_DROPOUT)
+        stem.removesuffix(_WITH_DROPOUT)
+        for stem in stems
+        if stem.endswith(_WITH_DROPOUT) == dropout
     )
 
 
