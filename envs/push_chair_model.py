@@ -102,7 +102,8 @@ def build() -> mujoco.MjSpec:
     spec.option.timestep = TIMESTEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_EULER
     # MJX stops here, converged or not. Of 32 random states with arms in the chair, its worst
-    # velocities are off by a factor of 1.08 with 12 iterations and by 4e-4 with 30.
+    # velocities are off by a factor of 1.08 with 12 iterations and by 4e-4 with 30 (at half the
+    # timestep; not measured again since).
     spec.add_numeric(name="mjx_iterations", data=[30])
     spec.stat.extent, spec.visual.map.shadowclip = 3.0, 3.0  # metres that shadows reach
     # MJX would make room for every pair that may touch (111). Fewer than ten do at a time in

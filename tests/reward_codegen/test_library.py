@@ -28,9 +28,8 @@ def state_of(name: str, *first: float) -> np.ndarray:
 
 
 def humanoid_at(share: float) -> np.ndarray:
-    """A humanoid on its back (0) to standing (1), its legs stretched."""
+    """A humanoid on its back (0) to standing (1)."""
     state = np.zeros(67)
-    state[[27, 33]] = -1.26  # its feet, seen from the torso
     state[21] = 0.12 + 1.33 * share  # height of the head
     state[34], state[36] = np.cos(0.5 * np.pi * share), np.sin(0.5 * np.pi * share)
     return state
