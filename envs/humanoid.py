@@ -18,7 +18,7 @@ HEAD_ABOVE_TORSO = 0.19  # metres along the torso's own z axis
 STAND_HEIGHT = 1.4  # metres: the head's height from which on standing is worth 1
 RUN_SPEED = 10.0  # m/s: the speed from which on running is worth 1
 EXTREMITIES = ("left_hand", "left_foot", "right_hand", "right_foot")
-CROUCHING_POSES = 256
+RISING_POSES = 28  # of each decimeter of the head's height, from 0.5 m to 1.4 m
 
 
 class Humanoid(RecoveryEnv):
@@ -81,7 +81,7 @@ class Humanoid(RecoveryEnv):
                 qvel_noise=0.5,
                 qvel_normal=True,
             ),
-            "crouching": Start(_crouching_poses(), qvel_noise=0.2, qvel_normal=True),
+            "rising": Start(_rising_poses(), qvel_noise=0.2, qvel_normal=True),
             "ood": ood,
             "ood-noisy": ood.with_noise(0.05 * joints),
         }
@@ -120,45 +120,54 @@ class Humanoid(RecoveryEnv):
 
 
 @functools.cache
-def _crouching_poses() -> np.ndarray:
-    """Returns poses `(poses, nq)` between lying and standing, to train from.
+def _rising_poses() -> np.ndarray:
+    """Returns poses `(poses, nq)` in balance between lying and standing, to train from.
 
-    Hips and knees bent by 0.3 of their range or more, the trunk upright or leaning forward or back;
-    feet or seat just above the floor. Few are in balance.
+    Lean, waist, hips and knees are drawn at random, the same on both sides; the ankles keep the
+    feet flat as far as they reach. Kept are poses with the center of mass above what touches the
+    floor, as many of each height of the head: some sit, some kneel, most squat or stoop.
     """
     model = Humanoid.make_model()
     data = mujoco.MjData(model)
     rng = np.random.default_rng(0)
-    poses = np.zeros((CROUCHING_POSES, model.nq))
-    for qpos in poses:
-        bend = rng.uniform(0.3, 1.0)
-        lean = bend * rng.uniform(-0.8, 1.0)  # rad, forward
-        qpos[2:7] = [2.0, np.cos(lean / 2), 0.0, np.sin(lean / 2), 0.0]
-        joints = dict.fromkeys(_joint_names(model), 0.0)
+    at = {model.joint(joint).name: model.jnt_qposadr[joint] for joint in range(1, model.njnt)}
+    kept: dict[int, list[np.ndarray]] = {decimeters: [] for decimeters in range(5, 14)}
+    while min(map(len, kept.values())) < RISING_POSES:
+        lean, waist, hip, knee = rng.uniform((-0.4, -1.0, -1.9, -2.7), (1.2, 0.2, 0.0, 0.0))
+        qpos = np.array([2.0, 0, 0, np.cos(lean / 2), 0, np.sin(lean / 2), 0, *[0] * 21])
+        qpos[at["abdomen_y"]] = waist
         for side in ("left", "right"):
-            joints[f"{side}_hip_y"] = -1.7 * np.clip(bend + rng.normal(scale=0.15), 0.0, 1.0)
-            joints[f"{side}_knee"] = -2.5 * np.clip(bend + rng.normal(scale=0.15), 0.0, 1.0)
-        joints["abdomen_y"] = -0.6 * bend * rng.uniform()
-        for name, angle in joints.items():
-            low, high = model.joint(name).range
-            at = model.joint(name).qposadr[0]
-            qpos[at] = np.clip(angle + rng.uniform(-0.2, 0.2), low, high)
+            # Knees bend the other way round.
+            ankle = np.clip(knee - hip - waist - lean, *model.joint(f"{side}_ankle_y").range)
+            for joint, angle in (("hip_y", hip), ("knee", knee), ("ankle_y", ankle)):
+                qpos[at[f"{side}_{joint}"]] = angle
         data.qpos[:] = qpos
         mujoco.mj_kinematics(model, data)
-        qpos[2] += 0.01 - _lowest_point(model, data)
-    return poses
+        data.qpos[2] -= _ends(model, data)[:, 2].min()
+        mujoco.mj_kinematics(model, data)
+        poses = kept.get(int(10 * data.xpos[model.body("head").id, 2]), [])
+        if len(poses) < RISING_POSES and _is_in_balance(model, data):
+            poses.append(data.qpos.copy())
+    return np.concatenate(list(kept.values()))
 
 
-def _joint_names(model: mujoco.MjModel) -> list[str]:
-    return [model.joint(joint).name for joint in range(1, model.njnt)]  # 0 is the free one
+def _is_in_balance(model: mujoco.MjModel, data: mujoco.MjData) -> bool:
+    """Whether forward and backward the center of mass is well above what touches the floor."""
+    ends = _ends(model, data)
+    touching = ends[ends[:, 2] < 0.02, 0]
+    mujoco.mj_comPos(model, data)
+    center_of_mass = data.subtree_com[model.body("torso").id, 0]
+    return bool(touching.min() + 0.02 < center_of_mass < touching.max() - 0.02)
 
 
-def _lowest_point(model: mujoco.MjModel, data: mujoco.MjData) -> float:
-    """Returns the height of the body's lowest point [m]; its geoms are capsules and spheres."""
+def _ends(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+    """Returns the lowest points `(points, 3)` of both ends of all of the body's capsules [m]."""
     moving = model.geom_bodyid > 0
-    radius, half_length = model.geom_size[moving, 0], model.geom_size[moving, 1]
-    downward = np.abs(data.geom_xmat[moving, 8]) * half_length  # a sphere's half_length is 0
-    return float((data.geom_xpos[moving, 2] - downward - radius).min())
+    radius, half_length = model.geom_size[moving, 0], model.geom_size[moving, 1]  # 0 of a sphere
+    half = half_length[:, None] * data.geom_xmat[moving].reshape(-1, 3, 3)[:, :, 2]
+    ends = np.concatenate([data.geom_xpos[moving] + half, data.geom_xpos[moving] - half])
+    ends[:, 2] -= np.tile(radius, 2)
+    return ends
 
 
 def _vertical(data: PhysicsData) -> jax.Array:

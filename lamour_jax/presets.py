@@ -105,9 +105,9 @@ _RECOVERY = {
             acting_weight=(0.03, 1.0),
         ),
     ),
-    # Untuned: no training of these two has been measured yet. They start from what got the ant
-    # going, the other robot in three dimensions that first has to turn over; weights are chosen so
-    # that every unhealthy state is worth less than the worst healthy one.
+    # Untuned: no training has been measured yet. It starts from what got the ant going, the other
+    # robot in three dimensions that first has to turn over; weights are chosen so that every
+    # unhealthy state is worth less than the worst healthy one.
     "humanoid": RunConfig(
         steps=50_000_000,
         training_starts=_MANY_OOD_STARTS,
@@ -125,20 +125,24 @@ _RECOVERY = {
             acting_weight=(0.03, 1.0),
         ),
     ),
+    # Starts on the way up teach what pushing at the seat's upper edge is good for; from there the
+    # way back to where the robot stands behind a lying chair is short.
     "push_chair": RunConfig(
-        steps=20_000_000,
-        training_starts=_MANY_OOD_STARTS,
+        steps=6_000_000,
+        training_starts={"ood": 0.5, "lifting": 0.45, "perturbed": 0.05},
         training_episode_length=400,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
         ppo=PPOConfig(
-            num_envs=256,
-            unroll_length=32,
-            minibatch_size=1024,
+            num_envs=128,
+            unroll_length=50,
+            minibatch_size=640,
+            epochs=5,
+            annealing=0.6,
             discount=0.98,
             max_std=(0.2, 0.1),
             min_std=0.1,
-            explore_std=(1.0, 0.3),
-            explore_correlation=0.5,
+            explore_std=(0.5, 0.2),
+            explore_correlation=0.7,
             target_kl=0.02,
             acting_weight=(0.03, 1.0),
         ),

@@ -34,27 +34,20 @@ def calculate_reward(state: np.ndarray, action: np.ndarray) -> float:
 
     hand_distance = state[0]
     chair_tilt = state[2]
-    chair_turning = state[4]
 
-    # Dense terms: bring the hands to the chair, turn it upright
+    # Dense terms: bring the hands to the chair; turning it upright is worth much more
     reward = -1.0
-    reward -= min(hand_distance, 2.0)
-    reward -= 2.0 * chair_tilt
+    reward -= min(hand_distance, 1.0)
+    reward -= 4.0 * chair_tilt
 
-    # Stages: out of reach -> at the chair -> lifting -> tipping up -> standing
-    stage_reward = -4.5
-    if hand_distance < 0.1:
+    # Stages: lying -> lifted -> half-way up -> standing
+    stage_reward = -3.0
+    if chair_tilt < 0.4 * np.pi:
         stage_reward += 0.5
-        # While it is being set upright the chair has to turn
-        if chair_tilt < 0.4 * np.pi:
-            stage_reward += 0.5
-            if chair_tilt < 0.25 * np.pi:
-                stage_reward += 1.0
-                if is_recovered(state) == 1:
-                    # Standing: hold it still
-                    stage_reward += 2.0 + 0.5 * np.exp(-2.0 * chair_turning)
-    elif is_recovered(state) == 1:
-        stage_reward += 4.0
+        if chair_tilt < 0.25 * np.pi:
+            stage_reward += 1.0
+            if is_recovered(state) == 1:
+                stage_reward += 1.5
     reward += stage_reward
 
     # Action penalty, scaled by the size of the action
