@@ -128,7 +128,7 @@ _RECOVERY = {
     # Starts on the way up teach what pushing at the seat's upper edge is good for; from there the
     # way back to where the robot stands behind a lying chair is short.
     "push_chair": RunConfig(
-        steps=6_000_000,
+        steps=8_000_000,
         training_starts={"ood": 0.5, "lifting": 0.45, "perturbed": 0.05},
         training_episode_length=400,
         objective=ObjectiveConfig(aux_coef=1.0, consol_coef=0.1),
