@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from envs import banks
 from envs.physics import PhysicsData
 from envs.recovery_env import ModelUnavailable, RecoveryEnv, Start
 
@@ -19,7 +19,6 @@ STAND_HEIGHT = 1.4  # metres: the head's height from which on standing is worth 
 HEALTHY_HEIGHT = (1.0, 2.0)  # metres: of the torso
 RUN_SPEED = 10.0  # m/s: the speed from which on running is worth 1
 EXTREMITIES = ("left_hand", "left_foot", "right_hand", "right_foot")
-RISING_POSES = 28  # of each decimeter of the head's height, from 0.5 m to 1.4 m
 
 
 class Humanoid(RecoveryEnv):
@@ -73,7 +72,7 @@ class Humanoid(RecoveryEnv):
         half = np.sqrt(0.5)
         on_its_back = np.array([0, 0, 0.12, half, 0, -half, 0, *[0] * 21], dtype=float)
         joints = np.array([*[0] * 7, *[1] * 21])
-        rising = _rising_poses()
+        rising = banks.load(cls.name, "rising")
         # What a robot that has just come up looks like: knees bent, leaning, 6 cm above the floor.
         bent = rising[rising[:, 2] > HEALTHY_HEIGHT[0]] + np.eye(28)[2] * 0.06
         ood = Start(on_its_back, qpos_noise=1e-2, qvel_noise=1e-2)
@@ -122,57 +121,6 @@ class Humanoid(RecoveryEnv):
 
     def _head_height(self, data: PhysicsData) -> jax.Array:
         return data.qpos[2] + HEAD_ABOVE_TORSO * _vertical(data)[2]
-
-
-@functools.cache
-def _rising_poses() -> np.ndarray:
-    """Returns poses `(poses, nq)` in balance between lying and standing, to train from.
-
-    Lean, waist, hips and knees are drawn at random, the same on both sides; the ankles keep the
-    feet flat as far as they reach. Kept are poses with the center of mass above what touches the
-    floor, as many of each height of the head: some sit, some kneel, most squat or stoop.
-    """
-    model = Humanoid.make_model()
-    data = mujoco.MjData(model)
-    rng = np.random.default_rng(0)
-    at = {model.joint(joint).name: model.jnt_qposadr[joint] for joint in range(1, model.njnt)}
-    kept: dict[int, list[np.ndarray]] = {decimeters: [] for decimeters in range(5, 14)}
-    while min(map(len, kept.values())) < RISING_POSES:
-        lean, waist, hip, knee = rng.uniform((-0.4, -1.0, -1.9, -2.7), (1.2, 0.2, 0.0, 0.0))
-        qpos = np.array([2.0, 0, 0, np.cos(lean / 2), 0, np.sin(lean / 2), 0, *[0] * 21])
-        qpos[at["abdomen_y"]] = waist
-        for side in ("left", "right"):
-            # Knees bend the other way round.
-            ankle = np.clip(knee - hip - waist - lean, *model.joint(f"{side}_ankle_y").range)
-            for joint, angle in (("hip_y", hip), ("knee", knee), ("ankle_y", ankle)):
-                qpos[at[f"{side}_{joint}"]] = angle
-        data.qpos[:] = qpos
-        mujoco.mj_kinematics(model, data)
-        data.qpos[2] -= _ends(model, data)[:, 2].min()
-        mujoco.mj_kinematics(model, data)
-        poses = kept.get(int(10 * data.xpos[model.body("head").id, 2]), [])
-        if len(poses) < RISING_POSES and _is_in_balance(model, data):
-            poses.append(data.qpos.copy())
-    return np.concatenate(list(kept.values()))
-
-
-def _is_in_balance(model: mujoco.MjModel, data: mujoco.MjData) -> bool:
-    """Whether forward and backward the center of mass is well above what touches the floor."""
-    ends = _ends(model, data)
-    touching = ends[ends[:, 2] < 0.02, 0]
-    mujoco.mj_comPos(model, data)
-    center_of_mass = data.subtree_com[model.body("torso").id, 0]
-    return bool(touching.min() + 0.02 < center_of_mass < touching.max() - 0.02)
-
-
-def _ends(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """Returns the lowest points `(points, 3)` of both ends of all of the body's capsules [m]."""
-    moving = model.geom_bodyid > 0
-    radius, half_length = model.geom_size[moving, 0], model.geom_size[moving, 1]  # 0 of a sphere
-    half = half_length[:, None] * data.geom_xmat[moving].reshape(-1, 3, 3)[:, :, 2]
-    ends = np.concatenate([data.geom_xpos[moving] + half, data.geom_xpos[moving] - half])
-    ends[:, 2] -= np.tile(radius, 2)
-    return ends
 
 
 def _vertical(data: PhysicsData) -> jax.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import jax
@@ -10,22 +9,17 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from envs import banks
 from envs import push_chair_model as parts
 from envs.defaults import random_quaternion
 from envs.physics import PhysicsData
-from envs.recovery_env import RecoveryEnv, Start, settled_poses
+from envs.recovery_env import RecoveryEnv, Start
 
 FINGER_HOME = 0.02
 # How the chair comes to rest on its back: seat 0.28 m high, a quarter turn.
 LYING_TILT, LYING_HEIGHT = 0.5021 * np.pi, 0.2777
 # Where its seat is let go to fall into a random pose [m]: it touches nothing, however it is turned.
 DROP_HEIGHT = 0.9
-
-# The left arm [rad] with its hand at the upper edge of a lying chair's seat, the base `REACH` [m]
-# behind the seat; the right arm mirrors it.
-REACHING, REACH = np.array([-0.08, 0.99, 0.0, -1.43, 0.0, 3.55, 0.78]), 0.92
-MIRRORED = np.array([-1, 1, -1, 1, -1, 1, 1])
-LIFTING_POSES = 256
 
 # Where things are in qpos (30) and qvel (29).
 LIFT, LEFT, RIGHT = 3, slice(4, 13), slice(13, 22)  # each arm: 7 joints, 2 fingers
@@ -131,7 +125,7 @@ class PushChair(RecoveryEnv):
 
     @classmethod
     def starts(cls) -> dict[str, Start]:
-        standing, on_its_back = _pose(0.0, parts.SEAT_HEIGHT), _pose(LYING_TILT, LYING_HEIGHT)
+        standing, on_its_back = pose(0.0, parts.SEAT_HEIGHT), pose(LYING_TILT, LYING_HEIGHT)
         joints = np.array([*[0] * 4, *[1] * 7, 0, 0, *[1] * 7, 0, 0, *[0] * 8])
         swivel = np.eye(30)[SWIVEL]
         ood = PushChairStart(on_its_back, chair_distance=(1.0, 1.0), facing_error=0.0)
@@ -147,14 +141,14 @@ class PushChair(RecoveryEnv):
                 robot_angle=0.4 * np.pi,
                 time_limit=100,
             ),
-            "lifting": Start(_lifting_poses()),
+            "lifting": Start(banks.load(cls.name, "lifting")),
             "ood": ood,
             "ood-noisy": PushChairStart(
                 on_its_back, qpos_noise=0.05 * joints, chair_distance=(0.8, 1.2)
             ),
         }
-        fallen = settled_poses(cls.name)
-        if fallen is not None:
+        if banks.exists(cls.name, "ood-wide"):
+            fallen = banks.load(cls.name, "ood-wide")
             starts["ood-wide"] = PushChairStart(fallen, facing_error=np.pi)
         return starts
 
@@ -292,58 +286,12 @@ def capsule_distance(
     return jnp.linalg.norm(point - nearest, axis=-1) - radius
 
 
-def _pose(tilt: float, height: float) -> np.ndarray:
+def pose(tilt: float, height: float) -> np.ndarray:
     """Returns `qpos` `(30,)`: the robot at home, 1 m behind a chair that leans back by `tilt`."""
     arm = [*parts.ARM_HOME, FINGER_HOME, FINGER_HOME]
     robot = [-2.0, 0.0, 0.0, parts.LIFT_HOME, *arm, *arm]
     leaning = [np.cos(tilt / 2), 0.0, -np.sin(tilt / 2), 0.0]
     return np.array([*robot, -1.0, 0.0, height, *leaning, 0.0])
-
-
-@functools.cache
-def _lifting_poses() -> np.ndarray:
-    """Returns poses `(poses, nq)` between a lying chair and a standing one, to train from.
-
-    A robot sets the chair upright within seconds by driving forward with both hands at the upper
-    edge of the seat. A quarter of the poses reach for that edge, the others are passed through on
-    the way up, by many robots that do it slightly differently.
-    """
-    model = PushChair.make_model()
-    rng = np.random.default_rng(0)
-    far = _pose(LYING_TILT, LYING_HEIGHT)
-    far[0] = -1.25 - REACH
-    poses: list[np.ndarray] = []
-    while len(poses) < LIFTING_POSES:
-        near = far.copy()
-        arm = REACHING + rng.normal(scale=0.03, size=7)
-        near[LEFT][:7], near[RIGHT][:7] = arm, MIRRORED * arm
-        near[:2] = -1.0 - REACH - rng.uniform(0.0, 0.05), rng.uniform(-0.05, 0.05)
-        near[LIFT] += rng.uniform(-0.05, 0.05)
-        way_up = _push_up(model, near, rng)
-        if way_up is not None:
-            poses.extend(far + rng.uniform(size=(2, 1)) * (near - far))
-            poses.extend(rng.choice(way_up, size=6))
-    return np.array(poses)
-
-
-def _push_up(
-    model: mujoco.MjModel, qpos: np.ndarray, rng: np.random.Generator
-) -> np.ndarray | None:
-    """Returns what the robot passes through `(steps, nq)` until the chair stands, if it ever does.
-
-    It drives forward and lifts a little.
-    """
-    data = mujoco.MjData(model)
-    data.qpos[:] = qpos
-    data.ctrl[0], data.ctrl[LIFT] = rng.uniform(0.2, 0.4), rng.uniform(0.0, 0.15)  # m/s
-    passed = []
-    while data.time < 8.0:
-        mujoco.mj_step(model, data, PushChair.frame_skip)
-        passed.append(data.qpos.copy())
-        _, x, y, _ = passed[-1][CHAIR_QUATERNION]
-        if 1.0 - 2.0 * (x * x + y * y) > np.cos(HEALTHY_TILT):
-            return np.array(passed)
-    return None
 
 
 def _tilt(data: PhysicsData) -> jax.Array:

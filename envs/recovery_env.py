@@ -24,7 +24,7 @@ import mujoco
 import numpy as np
 from flax import struct
 
-from envs import defaults
+from envs import banks, defaults
 from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
 
 
@@ -232,9 +232,8 @@ class RecoveryEnv(abc.ABC):
         starts = dict(cls.starts())
         if "ood-noisy" not in starts:
             starts["ood-noisy"] = starts["ood"].with_noise(defaults.motor_noise(cls.make_model()))
-        bank = settled_poses(cls.name)
-        if bank is not None:
-            starts.setdefault("ood-wide", Start(bank))
+        if "ood-wide" not in starts and banks.exists(cls.name, "ood-wide"):
+            starts["ood-wide"] = Start(banks.load(cls.name, "ood-wide"))
         return starts
 
     @property
@@ -395,16 +394,6 @@ class RecoveryEnv(abc.ABC):
     def _x_velocity(self, data: PhysicsData, next_data: PhysicsData) -> jax.Array:
         """Mean forward velocity [m/s] over a control step, as Gymnasium computes it."""
         return (next_data.qpos[0] - data.qpos[0]) / self.control_timestep
-
-
-def settled_poses(name: str) -> np.ndarray | None:
-    """Returns the `qpos` `(poses, nq)` that `envs.wide_starts` built for a robot, if it did."""
-    file = resources.files("envs") / "starts" / f"{name}.npz"
-    if not file.is_file():
-        return None
-    with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
-        poses: np.ndarray = archive["qpos"]
-        return poses
 
 
 def gymnasium_spec(file_name: str) -> mujoco.MjSpec:

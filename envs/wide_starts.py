@@ -2,22 +2,19 @@
 
     python -m envs.wide_starts [ROBOT ...]
 
-writes `envs/starts/<robot>.npz` anew. Banks ship, so that a reset costs nothing and is the same on
-every machine. Poses that happen to be healthy are left out.
+writes them anew (`envs.banks`). Poses that happen to be healthy are left out.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib import resources
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from envs import RecoveryEnv, registry
+from envs import RecoveryEnv, banks, registry
 
 POSES = 256
 # Simulated time [s], and what counts as at rest afterwards [m/s, rad/s].
@@ -96,9 +93,7 @@ def main(names: list[str]) -> int:
     """Builds the banks of `names`, or of all robots."""
     for name in names or registry.names():
         qpos = build(registry.load(name, engine="mujoco"))
-        file = Path(str(resources.files("envs"))) / "starts" / f"{name}.npz"
-        file.parent.mkdir(exist_ok=True)
-        np.savez_compressed(file, qpos=qpos)
+        file = banks.save(name, "ood-wide", qpos)
         print(f"{file}: {len(qpos)} poses, {file.stat().st_size / 1024:.0f} KiB")
     return 0
 

@@ -40,6 +40,7 @@ PACKAGES = ("envs", "reward_codegen", "lamour_jax", "benchmarks")
 RUN_ELSEWHERE = {
     "lamour_jax.config_reference": "test_configuration_reference, below",
     "envs.wide_starts": "minutes of simulation; tests/envs/test_wide_starts.py runs its parts",
+    "envs.way_up": "would write into the package; tests/envs/test_way_up.py runs its parts",
 }
 # Commands that are not ours, and why they are not run.
 NOT_OURS = {

@@ -135,27 +135,6 @@ def test_starts(start: str) -> None:
     np.testing.assert_allclose(facing, expected, atol=1e-12)
 
 
-def test_rising_starts_are_in_balance_between_lying_and_standing(humanoid: RecoveryEnv) -> None:
-    poses = humanoid.starts()["rising"].qpos
-    np.testing.assert_allclose(np.linalg.norm(poses[:, 3:7], axis=1), 1.0)
-    low, high = humanoid.model.jnt_range[1:].T
-    assert ((low <= poses[:, 7:]) & (poses[:, 7:] <= high)).all()
-    data = mujoco.MjData(humanoid.model)
-    heads = []
-    for pose in poses:
-        data.qpos[:] = pose
-        mujoco.mj_forward(humanoid.model, data)
-        heads.append(data.body("head").xpos[2])
-        touching = [contact.dist for contact in data.contact if 0 in contact.geom]
-        assert all(abs(distance) < 1e-6 for distance in touching), "on the floor, not in it"
-        data.qpos[2] -= 0.02
-        mujoco.mj_forward(humanoid.model, data)
-        places = [contact.pos[0] for contact in data.contact if 0 in contact.geom]
-        assert min(places) < data.subtree_com[1][0] < max(places), "in balance"
-    per_decimeter, _ = np.histogram(heads, bins=np.linspace(0.5, 1.4, 10))
-    assert len(poses) == per_decimeter.sum() and len(set(per_decimeter)) == 1
-
-
 @pytest.mark.parametrize(
     ("height", "healthy"), [(1.0, False), (1.001, True), (1.999, True), (2.0, False)]
 )
