@@ -25,7 +25,6 @@ from envs.push_chair import (
     LYING_TILT,
     RIGHT,
     PushChair,
-    PushChairStart,
     pose,
 )
 
@@ -74,28 +73,24 @@ def lifting(poses: int = LIFTING_POSES, seed: int = 0) -> np.ndarray:
     """Returns poses `(poses, 30)` of PushChair from a lying chair to a standing one.
 
     A robot sets the chair upright within seconds by driving forward with both hands at the upper
-    edge of the seat. Three poses of eight are between an OOD start and there, the others are passed
-    through on the way up, by many robots that do it slightly differently.
+    edge of the seat. A quarter of the poses reach for that edge, the others are passed through on
+    the way up, by many robots that do it slightly differently.
     """
     model = PushChair.make_model()
     rng = np.random.default_rng(seed)
-    lying = pose(LYING_TILT, LYING_HEIGHT)
+    far = pose(LYING_TILT, LYING_HEIGHT)
+    far[0] = -1.25 - REACH
     kept: list[np.ndarray] = []
     while len(kept) < poses:
-        near = lying.copy()
+        near = far.copy()
         arm = REACHING + rng.normal(scale=0.03, size=7)
         near[LEFT][:7], near[RIGHT][:7] = arm, MIRRORED * arm
         near[:2] = -1.0 - REACH - rng.uniform(0.0, 0.05), rng.uniform(-0.05, 0.05)
         near[LIFT] += rng.uniform(-0.05, 0.05)
         way_up = _push_up(model, near, rng)
         if way_up is not None:
-            for _ in range(3):
-                far = lying.copy()
-                heading = rng.uniform(-1.0, 1.0) * PushChairStart.robot_angle
-                distance = rng.uniform(*PushChairStart.robot_distance)
-                far[:3] = -1.0 - distance * np.cos(heading), -distance * np.sin(heading), heading
-                kept.append(far + rng.uniform() * (near - far))
-            kept.extend(rng.choice(way_up, size=5))
+            kept.extend(far + rng.uniform(size=(2, 1)) * (near - far))
+            kept.extend(rng.choice(way_up, size=6))
     return np.array(kept[:poses])
 
 
