@@ -16,7 +16,6 @@ from envs.recovery_env import ModelUnavailable, RecoveryEnv, Start
 
 HEAD_ABOVE_TORSO = 0.19  # metres along the torso's own z axis
 STAND_HEIGHT = 1.4  # metres: the head's height from which on standing is worth 1
-HEALTHY_HEIGHT = (1.0, 2.0)  # metres: of the torso
 RUN_SPEED = 10.0  # m/s: the speed from which on running is worth 1
 EXTREMITIES = ("left_hand", "left_foot", "right_hand", "right_foot")
 
@@ -72,19 +71,16 @@ class Humanoid(RecoveryEnv):
         half = np.sqrt(0.5)
         on_its_back = np.array([0, 0, 0.12, half, 0, -half, 0, *[0] * 21], dtype=float)
         joints = np.array([*[0] * 7, *[1] * 21])
-        rising = banks.load(cls.name, "rising")
-        # What a robot that has just come up looks like: knees bent, leaning, 6 cm above the floor.
-        bent = rising[rising[:, 2] > HEALTHY_HEIGHT[0]] + np.eye(28)[2] * 0.06
         ood = Start(on_its_back, qpos_noise=1e-2, qvel_noise=1e-2)
         return {
             "ordinary": Start(upright, qpos_noise=1e-2, qvel_noise=1e-2),
             "perturbed": Start(
-                np.concatenate([bent, np.tile(upright, (len(bent), 1))]),
+                upright,
                 qpos_noise=np.array([0, 0, 0.05, *[0.05] * 4, *[0.15] * 21]),
                 qvel_noise=0.5,
                 qvel_normal=True,
             ),
-            "rising": Start(rising, qvel_noise=0.2, qvel_normal=True),
+            "rising": Start(banks.load(cls.name, "rising"), qvel_noise=0.2, qvel_normal=True),
             "ood": ood,
             "ood-noisy": ood.with_noise(0.05 * joints),
         }
@@ -116,8 +112,7 @@ class Humanoid(RecoveryEnv):
         return standing * upright * small_control * move
 
     def is_healthy(self, data: PhysicsData) -> jax.Array:
-        low, high = HEALTHY_HEIGHT
-        return (data.qpos[2] > low) & (data.qpos[2] < high)
+        return (data.qpos[2] > 1.0) & (data.qpos[2] < 2.0)
 
     def _head_height(self, data: PhysicsData) -> jax.Array:
         return data.qpos[2] + HEAD_ABOVE_TORSO * _vertical(data)[2]
