@@ -105,24 +105,25 @@ _RECOVERY = {
             acting_weight=(0.03, 1.0),
         ),
     ),
-    # Untuned: no training has been measured yet. It starts from what got the ant going, the other
-    # robot in three dimensions that first has to turn over; weights are chosen so that every
-    # unhealthy state is worth less than the worst healthy one.
+    # Not there yet: the settings that have come farthest, with another reward than the library's
+    # (docs/decisions.md). Where it is healthy the original's noise is so narrow that next to it
+    # nothing would be learned; hence `min_std`.
     "humanoid": RunConfig(
-        steps=50_000_000,
-        training_starts=_MANY_OOD_STARTS,
+        steps=30_000_000,
+        training_starts={"rising": 0.5, "ood": 0.35, "ordinary": 0.1, "perturbed": 0.05},
         training_episode_length=300,
         objective=ObjectiveConfig(aux_coef=0.1, consol_coef=0.1),
         ppo=PPOConfig(
-            num_envs=512,
+            num_envs=256,
             unroll_length=32,
-            minibatch_size=2048,
-            max_std=(0.2, 0.1),
-            min_std=0.1,
-            explore_std=(1.0, 0.3),
+            minibatch_size=512,
+            epochs=5,
+            annealing=0.6,
+            max_std=(0.4, 0.25),
+            min_std=0.25,
+            explore_std=(0.5, 0.15),
             explore_correlation=0.5,
             target_kl=0.02,
-            acting_weight=(0.03, 1.0),
         ),
     ),
     # Starts on the way up teach what pushing at the seat's upper edge is good for; from there the
