@@ -105,9 +105,9 @@ _RECOVERY = {
             acting_weight=(0.03, 1.0),
         ),
     ),
-    # Not there yet: the settings that have come farthest, with another reward than the library's
-    # (docs/decisions.md). Where it is healthy the original's noise is so narrow that next to it
-    # nothing would be learned; hence `min_std`.
+    # Not there yet, and not run as it stands: the settings that have come farthest, with another
+    # reward than the library's (docs/decisions.md). Where it is healthy the original's noise is so
+    # narrow that next to it little is learned; hence `min_std`.
     "humanoid": RunConfig(
         steps=30_000_000,
         training_starts={"rising": 0.5, "ood": 0.35, "ordinary": 0.1, "perturbed": 0.05},
@@ -157,7 +157,7 @@ _UNTUNED = RunConfig(
 
 # What differs from LaMOuR's settings, as `--set` has it, by method, and by method and robot; the
 # latter are the best candidates of `benchmarks.sweep`. SeRO's uncertainty lies in 0..1, the
-# library's rewards between -8 and -10 at the OOD starts: at the same scale neither makes lying
+# library's rewards between -8 and -11 at the OOD starts: at the same scale neither makes lying
 # still worthwhile. SeRO is held to the original policy where it lies as well, no state being quite
 # uncertain: LaMOuR's consolidation keeps it from coming back.
 _METHODS: dict[str, tuple[str, ...]] = {"sero": ("objective.aux_coef=10",)}

@@ -52,5 +52,5 @@ def test_a_bank_can_be_built_anew() -> None:
     np.testing.assert_array_equal(poses, way_up.lifting(poses=12, seed=3))
 
 
-def test_what_ships_was_built_by_the_code_here() -> None:
+def test_the_rising_bank_was_built_by_the_code_here() -> None:
     np.testing.assert_allclose(banks.load("humanoid", "rising"), way_up.rising(), atol=1e-5)
