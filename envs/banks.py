@@ -1,4 +1,4 @@
-"""Banks of poses that starts draw from: `starts/<robot>-<start>.npz` beside this file.
+"""Banks of states that starts draw from: `starts/<robot>-<start>.npz` beside this file.
 
 They ship, so that a reset costs one look-up and is the same on every machine. `envs.wide_starts`
 and `envs.way_up` build them.
@@ -20,22 +20,41 @@ def exists(robot: str, start: str) -> bool:
 
 
 def load(robot: str, start: str) -> np.ndarray:
-    """Returns the bank's `qpos`, `(poses, nq)`.
+    """Returns the bank's `qpos`, `(states, nq)`.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    with np.load(_file(robot, start), allow_pickle=False) as archive:
-        poses: np.ndarray = archive["qpos"]
-        return poses
+    return _read(robot, start, "qpos")
 
 
-def save(robot: str, start: str, qpos: np.ndarray) -> Path:
-    """Writes a bank of `qpos` `(poses, nq)` in single precision, and returns its file."""
+def load_moving(robot: str, start: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `qpos` `(states, nq)` and `qvel` `(states, nv)` of a bank that has both.
+
+    Raises:
+        FileNotFoundError: there is none.
+        KeyError: its robots are at rest.
+    """
+    return _read(robot, start, "qpos"), _read(robot, start, "qvel")
+
+
+def save(robot: str, start: str, qpos: np.ndarray, qvel: np.ndarray | None = None) -> Path:
+    """Writes `qpos` `(states, nq)`, with `qvel` `(states, nv)` if they move; returns the file.
+
+    In single precision.
+    """
     file = _file(robot, start)
     file.parent.mkdir(exist_ok=True)
-    np.savez_compressed(file, qpos=qpos.astype(np.float32))
+    columns = {"qpos": qpos} if qvel is None else {"qpos": qpos, "qvel": qvel}
+    singles = {name: column.astype(np.float32) for name, column in columns.items()}
+    np.savez_compressed(file, allow_pickle=False, **singles)
     return file
+
+
+def _read(robot: str, start: str, name: str) -> np.ndarray:
+    with np.load(_file(robot, start), allow_pickle=False) as archive:
+        column: np.ndarray = archive[name]
+        return column
 
 
 def _file(robot: str, start: str) -> Path:

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from envs import banks
+from envs.mirror import Mirror, Reflection, axes
 from envs.physics import PhysicsData
 from envs.recovery_env import ModelUnavailable, RecoveryEnv, Start
 
@@ -18,6 +19,9 @@ HEAD_ABOVE_TORSO = 0.19  # metres along the torso's own z axis
 STAND_HEIGHT = 1.4  # metres: the head's height from which on standing is worth 1
 RUN_SPEED = 10.0  # m/s: the speed from which on running is worth 1
 EXTREMITIES = ("left_hand", "left_foot", "right_hand", "right_foot")
+# Joints and vectors that point or turn the other way in a mirror.
+SIDEWAYS_JOINTS = ("abdomen_z", "abdomen_x", "ankle_x", "shoulder1", "shoulder2")
+SIDEWAYS = ("hand_y", "foot_y", "up_y", "center_of_mass_y", "root_y", "spin_x", "spin_z")
 
 
 class Humanoid(RecoveryEnv):
@@ -72,6 +76,8 @@ class Humanoid(RecoveryEnv):
         on_its_back = np.array([0, 0, 0.12, half, 0, -half, 0, *[0] * 21], dtype=float)
         joints = np.array([*[0] * 7, *[1] * 21])
         ood = Start(on_its_back, qpos_noise=1e-2, qvel_noise=1e-2)
+        passed, velocity = banks.load_moving(cls.name, "rising")
+        rising = Start(passed, qvel=velocity, qvel_noise=0.1, qvel_normal=True)
         return {
             "ordinary": Start(upright, qpos_noise=1e-2, qvel_noise=1e-2),
             "perturbed": Start(
@@ -80,7 +86,7 @@ class Humanoid(RecoveryEnv):
                 qvel_noise=0.5,
                 qvel_normal=True,
             ),
-            "rising": Start(banks.load(cls.name, "rising"), qvel_noise=0.2, qvel_normal=True),
+            "rising": rising,
             "ood": ood,
             "ood-noisy": ood.with_noise(0.05 * joints),
         }
@@ -113,6 +119,17 @@ class Humanoid(RecoveryEnv):
 
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         return (data.qpos[2] > 1.0) & (data.qpos[2] < 2.0)
+
+    def mirror(self) -> Mirror:
+        joints = [self.model.joint(joint).name for joint in range(1, self.model.njnt)]
+        motors = [self.model.actuator(motor).name for motor in range(self.model.nu)]
+        seen = [*joints, "head", *axes(*EXTREMITIES, "up", "center_of_mass", "root", "spin")]
+        speeds = [f"{joint}_speed" for joint in joints]
+        sideways = [*SIDEWAYS_JOINTS, *[f"{joint}_speed" for joint in SIDEWAYS_JOINTS], *SIDEWAYS]
+        return Mirror(
+            observation=Reflection.by_name([*seen, *speeds], sideways),
+            action=Reflection.by_name(motors, SIDEWAYS_JOINTS),
+        )
 
     def _head_height(self, data: PhysicsData) -> jax.Array:
         return data.qpos[2] + HEAD_ABOVE_TORSO * _vertical(data)[2]

@@ -12,6 +12,7 @@ import numpy as np
 from envs import banks
 from envs import push_chair_model as parts
 from envs.defaults import random_quaternion
+from envs.mirror import Mirror, Reflection, axes
 from envs.physics import PhysicsData
 from envs.recovery_env import RecoveryEnv, Start
 
@@ -39,6 +40,13 @@ BOARDS = (
     np.array([parts.SEAT_SIZE, parts.BACK_SIZE]),
 )
 RODS = tuple(np.array(column) for column in zip(*parts.star_capsules(), strict=True))
+
+# What is on either arm, and what points or turns the other way in a mirror.
+JOINTS = [f"joint{number}" for number in range(1, 8)]
+SIDES = ("left", "right")
+SIDEWAYS_JOINTS = ("joint1", "joint3", "joint5", "joint7")
+SIDEWAYS = ("base_y", "turn", "seat_y", "forward_y", "up_y", "velocity_y", "spin_x", "spin_z")
+SIDEWAYS_PLACES = ("target_y", "hand_y")
 
 AT_TARGET = 0.15  # metres
 CLOSE = 0.1  # metres from a hand to the chair
@@ -238,6 +246,23 @@ class PushChair(RecoveryEnv):
         speed = jnp.linalg.norm(data.qvel[CHAIR_VELOCITY][:2])
         at_rest = (speed <= RESTING_SPEED) & (spin <= RESTING_SPIN)
         return (to_target <= AT_TARGET) & (tilt < STANDING_TILT) & at_rest
+
+    def mirror(self) -> Mirror:
+        joints = [f"{side}_{joint}" for side in SIDES for joint in JOINTS]
+        grippers = [f"{side}_gripper" for side in SIDES]
+        base, chair = axes("base", of="xy"), axes("seat", "forward", "up", "velocity", "spin")
+        speeds = [f"{joint}_speed" for joint in joints]
+        hands = [*axes("target", of="xy"), *axes("left_hand", "right_hand")]
+        distances = ["left_distance", "right_distance", "distance", "tilt"]
+        seen = [*base, "turn", "lift", "lift_speed", *joints, *speeds, *grippers, *chair]
+        sideways = [*SIDEWAYS, *SIDEWAYS_PLACES, *SIDEWAYS_JOINTS]
+        sideways += [f"{joint}_speed" for joint in SIDEWAYS_JOINTS]
+        return Mirror(
+            observation=Reflection.by_name(
+                [*seen, *hands, *distances], sideways, middles={"joint7": parts.ARM_HOME[6]}
+            ),
+            action=Reflection.by_name([*base, "turn", "lift", *joints, *grippers], sideways),
+        )
 
     def surface_distances(self, data: PhysicsData) -> jax.Array:
         """Returns how far the left and the right hand are from the chair's surface [m], `(2,)`.

@@ -25,6 +25,7 @@ import numpy as np
 from flax import struct
 
 from envs import banks, defaults
+from envs.mirror import Mirror
 from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
 
 
@@ -72,6 +73,7 @@ class Start:
         qvel_noise: scale of the noise in `qvel`, a scalar or `(nv,)`.
         qvel_normal: whether velocity noise is normal (scale = sigma) or uniform (half-width).
         time_limit: steps of an episode that begins here; None: the robot's `episode_length`.
+        qvel: the velocity without noise, a scalar, `(nv,)`, or one of each pose, `(poses, nv)`.
     """
 
     qpos: np.ndarray
@@ -79,6 +81,7 @@ class Start:
     qvel_noise: float | np.ndarray = 0.0
     qvel_normal: bool = False
     time_limit: int | None = None
+    qvel: float | np.ndarray = 0.0
 
     def with_noise(self, qpos_noise: np.ndarray) -> Start:
         """Returns this start with at least `qpos_noise` `(nq,)` in every coordinate."""
@@ -86,10 +89,12 @@ class Start:
 
     def sample(self, key: jax.Array, nv: int) -> tuple[jax.Array, jax.Array]:
         """Draws `qpos` `(nq,)` and `qvel` `(nv,)`, both float32."""
-        pose = jnp.asarray(self.qpos, jnp.float32)
+        pose, velocity = jnp.asarray(self.qpos, jnp.float32), jnp.asarray(self.qvel, jnp.float32)
         if pose.ndim == 2:
             key, pose_key = jax.random.split(key)
-            pose = pose[jax.random.randint(pose_key, (), 0, len(pose))]
+            chosen = jax.random.randint(pose_key, (), 0, len(pose))
+            pose = pose[chosen]
+            velocity = velocity[chosen] if velocity.ndim == 2 else velocity
         qpos_key, qvel_key = jax.random.split(key)
         qpos = pose + jnp.asarray(self.qpos_noise, jnp.float32) * jax.random.uniform(
             qpos_key, pose.shape, minval=-1.0, maxval=1.0
@@ -98,7 +103,7 @@ class Start:
             direction = jax.random.normal(qvel_key, (nv,))
         else:
             direction = jax.random.uniform(qvel_key, (nv,), minval=-1.0, maxval=1.0)
-        return qpos, jnp.asarray(self.qvel_noise, jnp.float32) * direction
+        return qpos, velocity + jnp.asarray(self.qvel_noise, jnp.float32) * direction
 
 
 class RecoveryEnv(abc.ABC):
@@ -219,6 +224,10 @@ class RecoveryEnv(abc.ABC):
     def has_succeeded(self, data: PhysicsData) -> jax.Array:
         """Returns whether the original task's goal is reached, `()` bool; never by default."""
         return jnp.bool_(False)
+
+    def mirror(self) -> Mirror | None:
+        """Returns what it sees and does in a mirror, if it is alike on both sides."""
+        return None
 
     # What follows from it.
 

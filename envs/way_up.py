@@ -9,13 +9,14 @@ arXiv 1707.05300).
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import mujoco
 import numpy as np
 
-from envs import banks
-from envs.humanoid import Humanoid
+from envs import banks, planner
+from envs.humanoid import HEAD_ABOVE_TORSO, Humanoid
 from envs.push_chair import (
     CHAIR_QUATERNION,
     HEALTHY_TILT,
@@ -28,8 +29,11 @@ from envs.push_chair import (
     pose,
 )
 
-# Of the humanoid, for each tenth of a metre of its head's height between 0.5 m and 1.4 m.
-RISING_POSES = 28
+# Of the humanoid to get up, each of at most so many control steps, so many of them standing.
+ATTEMPTS, LONGEST_ATTEMPT, STOOD = 8, 200, 20
+RISING_STATES = 48  # of each tenth of a metre of its head's height
+STANDING = 1.35  # metres: the head's height from which on it stands
+CAPTURE_TIME = 0.25  # seconds
 LIFTING_POSES = 256
 
 # The left arm [rad] with its hand at the upper edge of a lying chair's seat, the base `REACH` [m]
@@ -38,35 +42,57 @@ REACHING, REACH = np.array([-0.08, 0.99, 0.0, -1.43, 0.0, 3.55, 0.78]), 0.92
 MIRRORED = np.array([-1, 1, -1, 1, -1, 1, 1])
 
 
-def rising(poses: int = RISING_POSES, seed: int = 0) -> np.ndarray:
-    """Returns poses `(9 * poses, 28)` of the humanoid in balance, from sitting to standing.
+def rising(
+    attempts: int = ATTEMPTS, states: int = RISING_STATES, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `qpos` `(n, 28)` and `qvel` `(n, 27)` of the humanoid getting up.
 
-    Lean, waist, hips and knees are drawn at random, the same on both sides; the ankles keep the
-    feet flat as far as they reach. Kept are poses with the center of mass above what touches the
-    floor, as many of each height of the head: some sit, some kneel, most squat or stoop.
+    What a planner passes through that lies like the `ood` start, sits up, draws its feet in and
+    rises, until it has stood for half a second. Of all attempts that come to stand in time, at
+    most `states` of each tenth of a metre of the head's height: where it lingers is not more often
+    passed.
     """
     model = Humanoid.make_model()
-    data = mujoco.MjData(model)
-    rng = np.random.default_rng(seed)
-    at = {model.joint(joint).name: model.jnt_qposadr[joint] for joint in range(1, model.njnt)}
-    kept: dict[int, list[np.ndarray]] = {decimeters: [] for decimeters in range(5, 14)}
-    while min(map(len, kept.values())) < poses:
-        lean, waist, hip, knee = rng.uniform((-0.4, -1.0, -1.9, -2.7), (1.2, 0.2, 0.0, 0.0))
-        qpos = np.array([2.0, 0, 0, np.cos(lean / 2), 0, np.sin(lean / 2), 0, *[0] * 21])
-        qpos[at["abdomen_y"]] = waist
-        for side in ("left", "right"):
-            # Knees bend the other way round.
-            ankle = np.clip(knee - hip - waist - lean, *model.joint(f"{side}_ankle_y").range)
-            for joint, angle in (("hip_y", hip), ("knee", knee), ("ankle_y", ankle)):
-                qpos[at[f"{side}_{joint}"]] = angle
-        data.qpos[:] = qpos
-        mujoco.mj_kinematics(model, data)
-        data.qpos[2] -= _ends(model, data)[:, 2].min()
-        mujoco.mj_kinematics(model, data)
-        alike = kept.get(int(10 * data.xpos[model.body("head").id, 2]), [])
-        if len(alike) < poses and _is_in_balance(model, data):
-            alike.append(data.qpos.copy())
-    return np.concatenate(list(kept.values()))
+    lying = Humanoid.starts()["ood"].qpos
+    hinges = np.arange(model.nq) >= 7
+    passed: list[tuple[np.ndarray, np.ndarray]] = []
+    for attempt in range(attempts):
+        rng = np.random.default_rng((seed, attempt))
+        start = lying + 0.05 * hinges * rng.uniform(-1.0, 1.0, model.nq)
+        steps = planner.follow(model, Humanoid.frame_skip, start, getting_up, rng, noise=0.1)
+        way, stood = [], 0
+        for qpos, qvel in itertools.islice(steps, LONGEST_ATTEMPT):
+            way.append((qpos, qvel))
+            stood = stood + 1 if head_height(qpos) > STANDING else 0
+            if stood == STOOD:
+                passed.extend(way)
+                break
+    qpos, qvel = (np.array(column) for column in zip(*passed, strict=True))
+    order = np.random.default_rng(seed).permutation(len(qpos))
+    decimeters = np.floor(10.0 * head_height(qpos[order]))
+    rows = [order[decimeters == height][:states] for height in np.unique(decimeters)]
+    kept = np.sort(np.concatenate(rows))
+    return qpos[kept], qvel[kept]
+
+
+def getting_up(motion: planner.Motion) -> np.ndarray:
+    """Returns how far up the humanoid is, the better the more its feet are below its weight."""
+    upright = _upright(motion.qpos)
+    head = head_height(motion.qpos)
+    to_world = _rotations(motion.qpos[..., 3:7])
+    left, right = motion.sensordata[..., 3:6], motion.sensordata[..., 9:12]
+    feet = np.einsum("...ij,...j->...i", to_world, (left + right) / 2) + motion.qpos[..., :3]
+    # Where the trunk would come to rest above, roughly: a falling body's capture point.
+    weight = motion.qpos[..., :2] + CAPTURE_TIME * motion.sensordata[..., 12:14]
+    beside = np.linalg.norm(weight - feet[..., :2], axis=-1)
+    lifted = np.maximum(feet[..., 2] - 0.05, 0.0)
+    sitting = np.clip((head - 0.35) / 0.3, 0.0, 1.0)
+    score = 3.0 * np.clip(head - lifted, 0.0, 1.45) + upright
+    score += sitting * (2.0 * np.maximum(1.0 - beside, 0.0) - 0.3 * np.minimum(lifted, 1.0))
+    score += 1.5 * ((motion.qpos[..., 2] > 1.05) & (upright > 0.8))
+    restless = np.minimum(np.mean(np.square(motion.qvel[..., 6:]), axis=-1), 50.0)
+    score -= 0.004 * restless + 0.01 * np.mean(np.square(motion.control), axis=-1)
+    return np.asarray(score)
 
 
 def lifting(poses: int = LIFTING_POSES, seed: int = 0) -> np.ndarray:
@@ -114,31 +140,35 @@ def _push_up(
     return None
 
 
-def _is_in_balance(model: mujoco.MjModel, data: mujoco.MjData) -> bool:
-    """Whether forward and backward the center of mass is well above what touches the floor."""
-    ends = _ends(model, data)
-    touching = ends[ends[:, 2] < 0.02, 0]
-    mujoco.mj_comPos(model, data)
-    center_of_mass = data.subtree_com[model.body("torso").id, 0]
-    return bool(touching.min() + 0.02 < center_of_mass < touching.max() - 0.02)
+def head_height(qpos: np.ndarray) -> np.ndarray:
+    """Returns the height of the humanoid's head [m], `(...)`."""
+    height: np.ndarray = qpos[..., 2] + HEAD_ABOVE_TORSO * _upright(qpos)
+    return height
 
 
-def _ends(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """Returns the lowest points `(points, 3)` of both ends of all of the body's capsules [m]."""
-    moving = model.geom_bodyid > 0
-    radius, half_length = model.geom_size[moving, 0], model.geom_size[moving, 1]  # 0 of a sphere
-    half = half_length[:, None] * data.geom_xmat[moving].reshape(-1, 3, 3)[:, :, 2]
-    ends = np.concatenate([data.geom_xpos[moving] + half, data.geom_xpos[moving] - half])
-    ends[:, 2] -= np.tile(radius, 2)
-    return ends
+def _upright(qpos: np.ndarray) -> np.ndarray:
+    """Returns the cosine of the trunk's lean, `(...)`."""
+    upright: np.ndarray = 1.0 - 2.0 * np.square(qpos[..., 4:6]).sum(axis=-1)
+    return upright
+
+
+def _rotations(quaternions: np.ndarray) -> np.ndarray:
+    """Returns the rotation matrices `(..., 3, 3)` of unit quaternions (w, x, y, z)."""
+    w, x, y, z = np.moveaxis(quaternions, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def main() -> int:
     """Builds both banks."""
-    built = {("humanoid", "rising"): rising(), ("push_chair", "lifting"): lifting()}
-    for (robot, start), poses in built.items():
-        file = banks.save(robot, start, poses)
-        print(f"{file}: {len(poses)} poses, {file.stat().st_size / 1024:.0f} KiB")
+    built = {("humanoid", "rising"): rising(), ("push_chair", "lifting"): (lifting(), None)}
+    for (robot, start), (qpos, qvel) in built.items():
+        file = banks.save(robot, start, qpos, qvel)
+        print(f"{file}: {len(qpos)} states, {file.stat().st_size / 1024:.0f} KiB")
     return 0
 
 

@@ -225,6 +225,7 @@ def as_begun(asked: RunConfig, there: RunConfig) -> RunConfig:
             activation=there.ppo.activation,
             dropout=there.ppo.dropout,
             output=there.ppo.output,
+            mirror=there.ppo.mirror,
         )
     engine = there.engine if asked.engine == "auto" else asked.engine
     return dataclasses.replace(asked, engine=engine, ppo=ppo)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.mirror import Reflection
 from lamour_jax.policies import PolicyHeader
 from lamour_jax.ppo.networks import MAX_NORMALIZED_OBSERVATION, Agent
 
@@ -41,9 +42,9 @@ def policy_model(header: PolicyHeader, agent: Agent, about: dict[str, str]) -> A
         constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def node(kind: str, *inputs: str, output: str = "") -> str:
+    def node(kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or f"{kind.lower()}_{len(nodes)}"
-        nodes.append(helper.make_node(kind, list(inputs), [output]))
+        nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
 
     def activate(name: str, x: str) -> str:
@@ -59,11 +60,30 @@ def policy_model(header: PolicyHeader, agent: Agent, about: dict[str, str]) -> A
     limit = MAX_NORMALIZED_OBSERVATION
     x = node("Clip", x, constant("lowest", -limit), constant("highest", limit))
     layers = agent.params.policy["params"]
-    for index in range(len(layers)):
-        layer = layers[f"Dense_{index}"]
-        kernel = constant(f"kernel_{index}", layer["kernel"])
-        x = node("Gemm", x, kernel, constant(f"bias_{index}", layer["bias"]))
-        x = activate(header.activation if index < len(layers) - 1 else header.output, x)
+    weights = [
+        (constant(f"kernel_{i}", layer["kernel"]), constant(f"bias_{i}", layer["bias"]))
+        for i, layer in enumerate(layers[f"Dense_{i}"] for i in range(len(layers)))
+    ]
+    activations = [header.activation] * (len(layers) - 1) + [header.output]
+
+    def mean(x: str) -> str:
+        for (kernel, bias), activation in zip(weights, activations, strict=True):
+            x = activate(activation, node("Gemm", x, kernel, bias))
+        return x
+
+    def reflect(x: str, reflection: Reflection, name: str) -> str:
+        index = numpy_helper.from_array(np.asarray(reflection.index, np.int64), f"{name}_index")
+        constants.append(index)
+        swapped = node("Gather", x, index.name, axis=1)
+        return node("Mul", swapped, constant(f"{name}_sign", reflection.sign))
+
+    if header.mirror is None:
+        x = mean(x)
+    else:
+        mirrored = mean(reflect(x, header.mirror.observation, "observation"))
+        mirrored = reflect(mirrored, header.mirror.action, "action")
+        mirrored = node("Add", mirrored, constant("action_offset", header.mirror.action.offset))
+        x = node("Mul", node("Add", mean(x), mirrored), constant("half", 0.5))
     node("Clip", x, constant("smallest", -1.0), constant("largest", 1.0), output="action")
 
     def value(name: str, size: int) -> Any:

@@ -92,6 +92,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             activation=config.ppo.activation,
             dropout=config.ppo.dropout,
             output=config.ppo.output,
+            mirror=learner.network.mirror,
             provenance={},
         )
 

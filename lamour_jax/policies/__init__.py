@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import envs
+from envs.mirror import Mirror
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
@@ -41,6 +42,7 @@ class PolicyHeader:
         observation_size, action_size, hidden_sizes, activation: its networks' shape.
         dropout: share of hidden units that was left out while it was trained.
         output: what its mean actions pass through, `linear` or `tanh`.
+        mirror: by which it treats both sides alike, if it does.
         provenance: how it came to be and what it was measured at, as plain JSON.
         format_version: of this file format.
     """
@@ -53,6 +55,7 @@ class PolicyHeader:
     provenance: dict[str, Any]
     dropout: float = 0.0
     output: str = "linear"
+    mirror: Mirror | None = None
     format_version: int = FORMAT_VERSION
 
     def network(self) -> ActorCritic:
@@ -64,6 +67,7 @@ class PolicyHeader:
             self.activation,
             self.dropout,
             self.output,
+            self.mirror,
         )
 
     def derived(self, provenance: dict[str, Any]) -> PolicyHeader:
@@ -112,7 +116,10 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
                 f"policy file {path} has format version {version}; this release reads "
                 f"{FORMAT_VERSION}"
             )
-        header = PolicyHeader(**{**fields, "hidden_sizes": tuple(fields["hidden_sizes"])})
+        fields["hidden_sizes"] = tuple(fields["hidden_sizes"])
+        if fields.get("mirror") is not None:
+            fields["mirror"] = Mirror.from_json(fields["mirror"])
+        header = PolicyHeader(**fields)
         template = jax.eval_shape(lambda: header.network().init(jax.random.key(0), 1.0))
         leaves = {}
         for name, expected in _named_leaves(template).items():
@@ -213,6 +220,7 @@ def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
         activation=header.activation,
         dropout=header.dropout,
         output=header.output,
+        mirror=header.mirror is not None,
     )
     return dataclasses.replace(config, ppo=ppo)
 

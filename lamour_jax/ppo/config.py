@@ -38,6 +38,10 @@ class PPOConfig:
         activation: their activation, tanh, elu, swish or relu.
         output: what mean actions pass through, linear or tanh (Brax's policies).
         dropout: share of the policy's hidden units that is left out while training (SeRO).
+        mirror: of robots that are alike on both sides (`RecoveryEnv.mirror`): mean actions and
+            values are averages of what the networks say of a state and of its mirror image, so
+            that the policy does in the mirror what it does (the symmetric network of Abdolhosseini
+            et al., doi 10.1145/3359566.3360070). The task and the reward have to be alike as well.
         std: initial standard deviation of the action noise.
         min_std: floor of the learned standard deviation.
         max_std: its ceiling at the start and at the end of annealing; geometric between.
@@ -69,6 +73,7 @@ class PPOConfig:
     activation: str = "tanh"
     output: str = "linear"
     dropout: float = 0.0
+    mirror: bool = False
     std: float = 0.6
     min_std: float = 0.15
     max_std: tuple[float, float] = (1.0, 0.2)

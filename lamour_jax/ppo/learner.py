@@ -13,6 +13,8 @@ from brax.training.agents.ppo.losses import compute_gae
 from flax import struct
 
 from envs import RecoveryEnv
+from envs.mirror import Mirror
+from lamour_jax.errors import UserError
 from lamour_jax.objective import Objective
 from lamour_jax.placement import Placement
 from lamour_jax.ppo.config import GuardConfig, PPOConfig
@@ -71,6 +73,7 @@ class Learner:
             config.activation,
             config.dropout,
             config.output,
+            _mirror(env) if config.mirror else None,
         )
         self._env = env
         self._objective = objective
@@ -270,7 +273,9 @@ class Learner:
         if self._original is None:
             # Used from the next iteration on: this one's actions were chosen under the old ones.
             observation_statistics = running_statistics.update(
-                observation_statistics, rollout.obs, std_min_value=config.observation_std_floor
+                observation_statistics,
+                self._on_both_sides(rollout.obs),
+                std_min_value=config.observation_std_floor,
             )
             agent = self._record_variance(agent, normalized_obs)
             original_mean = jnp.zeros_like(rollout.action)
@@ -306,6 +311,11 @@ class Learner:
         # matter: each device gets them all, and takes its share of every minibatch.
         return agent, self._placement.constrain(batch)
 
+    def _on_both_sides(self, obs: jax.Array) -> jax.Array:
+        """Returns observations, followed by their mirror images for networks that see both."""
+        mirror = self.network.mirror
+        return obs if mirror is None else jnp.concatenate([obs, mirror.observation(obs)])
+
     def _record_variance(self, agent: Agent, normalized_obs: jax.Array) -> Agent:
         """Raises the largest variance that dropout caused to that of an iteration's states."""
         if agent.max_hidden_variance is None:
@@ -315,6 +325,25 @@ class Learner:
         return agent.replace(
             max_hidden_variance=jnp.maximum(agent.max_hidden_variance, variance.max(axis=(0, 1)))
         )
+
+
+def _mirror(env: RecoveryEnv) -> Mirror:
+    """Returns the environment's mirror.
+
+    Raises:
+        UserError: it has none, or that of another robot.
+    """
+    mirror = env.mirror()
+    if mirror is None:
+        raise UserError(
+            f"ppo.mirror: {env.name} does not say what it looks like in a mirror "
+            "(RecoveryEnv.mirror); set it to false"
+        )
+    try:
+        mirror.check(env.observation_size, env.action_size)
+    except ValueError as error:
+        raise UserError(f"ppo.mirror: {env.name}: {error}") from None
+    return mirror
 
 
 def _mean_where(applied: jax.Array, values: jax.Array) -> jax.Array:

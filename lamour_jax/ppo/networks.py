@@ -12,6 +12,8 @@ from brax.training.acme import running_statistics
 from brax.training.distribution import NormalDistribution
 from flax import struct
 
+from envs.mirror import Mirror
+
 ACTIVATIONS = {"tanh": nn.tanh, "elu": nn.elu, "swish": nn.swish, "relu": nn.relu}
 # What a mean action passes through: Brax's usual policies bound it by tanh.
 OUTPUTS = {"linear": lambda x: x, "tanh": nn.tanh}
@@ -111,6 +113,7 @@ class ActorCritic:
         activation: str = "tanh",
         dropout: float = 0.0,
         output: str = "linear",
+        mirror: Mirror | None = None,
     ):
         """Builds the networks.
 
@@ -120,17 +123,22 @@ class ActorCritic:
             activation: a name of `ACTIVATIONS`, after each of them.
             dropout: share of hidden policy units that is left out.
             output: a name of `OUTPUTS`, what mean actions pass through.
+            mirror: both sides are to be treated alike: means and values are averages of what the
+                networks say of an observation and of its mirror image.
 
         Raises:
-            ValueError: `activation` is not in `ACTIVATIONS`.
+            ValueError: `activation` is not in `ACTIVATIONS`, or `mirror` is of another size.
         """
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"unknown activation {activation!r}; known: {', '.join(sorted(ACTIVATIONS))}"
             )
+        if mirror is not None:
+            mirror.check(observation_size, action_size)
         self.observation_size = observation_size
         self.action_size = action_size
         self.dropout = dropout
+        self.mirror = mirror
         self._hidden_sizes = tuple(hidden_sizes)
         self._policy = MLP((*hidden_sizes, action_size), activation, 0.01, output)
         self._critic = MLP((*hidden_sizes, 1), activation, output_scale=1.0)
@@ -169,7 +177,14 @@ class ActorCritic:
         keeps PPO's ratio exact (consistent dropout, Hausknecht and Wagener, arXiv 2202.11818).
         """
         masks = None if dropout_keys is None else jax.vmap(self._dropout_masks)(dropout_keys)
-        return jnp.asarray(self._policy.apply(params.policy, normalized_obs, masks))
+
+        def mean(normalized_obs: jax.Array) -> jax.Array:
+            return jnp.asarray(self._policy.apply(params.policy, normalized_obs, masks))
+
+        if self.mirror is None:
+            return mean(normalized_obs)
+        mirrored = mean(self.mirror.observation.difference(normalized_obs))
+        return 0.5 * (mean(normalized_obs) + self.mirror.action(mirrored))
 
     def dropout_keys(self, key: jax.Array, count: int) -> jax.Array | None:
         """Returns a key for each of `count` transitions, or none for networks without dropout."""
@@ -218,7 +233,14 @@ class ActorCritic:
 
     def normalized_value(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
         """Returns the critic's output, `(...)`, in standard deviations of the value targets."""
-        return jnp.asarray(self._critic.apply(params.critic, normalized_obs))[..., 0]
+
+        def value(normalized_obs: jax.Array) -> jax.Array:
+            return jnp.asarray(self._critic.apply(params.critic, normalized_obs))[..., 0]
+
+        if self.mirror is None:
+            return value(normalized_obs)
+        mirrored = value(self.mirror.observation.difference(normalized_obs))
+        return 0.5 * (value(normalized_obs) + mirrored)
 
     def value(self, agent: Agent, obs: jax.Array) -> jax.Array:
         """Returns the value estimate of observations `(..., observation_size)`, `(...)`."""

@@ -1,6 +1,24 @@
 import numpy as np
 
 
+def feet_beside_torso(state: np.ndarray) -> float:
+    """
+    Mean horizontal distance of the feet from the torso, in meters.
+
+    Args:
+        state (np.ndarray): Environment state vector (67 entries)
+
+    Returns:
+        float: 0 when both feet are below the torso
+    """
+    upward = state[34:37]  # the world's upward axis in the torso's frame
+    total = 0.0
+    for start in (25, 31):  # left foot, right foot
+        foot = state[start : start + 3]
+        total += float(np.linalg.norm(foot - np.dot(foot, upward) * upward))
+    return total / 2.0
+
+
 def is_recovered(state: np.ndarray) -> int:
     """
     Verify if agent has recovered to state where it can perform the original task.
@@ -41,21 +59,18 @@ def calculate_reward(state: np.ndarray, action: np.ndarray) -> float:
     uprightness = state[36]
 
     # Dense terms: raise the head, bring the torso upright
-    reward = -1.0
-    reward -= 3.0 * np.abs(1.45 - head_height)
-    reward -= 1.0 * (1.0 - uprightness)
+    reward = -11.0
+    reward += 3.0 * min(head_height, 1.45)
+    reward += uprightness
 
-    # Stages: lying -> sitting -> crouching -> nearly up -> standing upright
-    stage_reward = -4.0
-    if head_height > 0.4:
-        stage_reward += 0.5
-        if head_height > 0.8:
-            stage_reward += 1.0
-            if head_height > 1.1:
-                stage_reward += 1.0
-                if is_recovered(state) == 1:
-                    stage_reward += 1.5
-    reward += stage_reward
+    # Once it sits: draw the feet in below the torso, to rise over them
+    sitting = np.clip((head_height - 0.35) / 0.3, 0.0, 1.0) * np.clip(uprightness / 0.7, 0.0, 1.0)
+    below = np.clip(1.0 - feet_beside_torso(state) / 1.2, 0.0, 1.0)
+    reward += sitting * (0.5 + 3.0 * below)
+
+    # Standing upright
+    if is_recovered(state) == 1:
+        reward += 1.5
 
     # Action penalty, scaled by the size of the action
     reward -= 0.01 * np.sum(np.square(action)) / len(action)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from envs import RecoveryEnv, State
+from envs.mirror import Mirror, Reflection
 from lamour_jax.objective import Objective, original_task
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
@@ -31,9 +32,11 @@ SMALL = PPOConfig(
 class Probe:
     """One number to see, one number to act with, and an end after `length` steps.
 
-    It has of `RecoveryEnv` what the learner and the evaluation use, without physics.
+    It has of `RecoveryEnv` what the learner and the evaluation use, without physics. In the mirror
+    both numbers change their sign.
     """
 
+    name = "probe"
     observation_size = 1
     action_size = 1
     recovered_share = 0.2
@@ -59,6 +62,10 @@ class Probe:
         self._reward, self._start, self._advance = reward, start, advance
         self.time_limit = length
         self._truncates = truncates
+
+    def mirror(self) -> Mirror:
+        turned = Reflection.by_name(["lateral"], ["lateral"])
+        return Mirror(observation=turned, action=turned)
 
     def reset(self, key: jax.Array) -> State:
         key, start_key = jax.random.split(key)

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import envs
+from envs.mirror import Mirror, Reflection
 from lamour_jax import export as module
 from lamour_jax import onnx_graph, policies
 from lamour_jax.export import main, policy_function, random_observations
@@ -119,6 +120,21 @@ def test_recovery_run(run: Path) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_network_as_onnx(activation: str, output: str, tmp_path: Path) -> None:
     header = PolicyHeader("robot", 7, 3, (32, 16, 8), activation, {}, output=output)
+    agent = other(header, 2)
+    file = tmp_path / "policy.onnx"
+    file.write_bytes(onnx_graph.policy_model(header, agent, {}).SerializeToString())
+    observations = random_observations(agent)
+    expected = np.asarray(policy_function(header, agent)(observations))
+    np.testing.assert_allclose(run_onnx(file, observations), expected, atol=1e-5)
+
+
+def test_a_policy_that_is_alike_on_both_sides_as_onnx(tmp_path: Path) -> None:
+    sides = ["left_hand", "left_foot", "lean", "right_hand", "right_foot", "turn", "height"]
+    mirror = Mirror(
+        observation=Reflection.by_name(sides, ["turn", "hand"]),
+        action=Reflection.by_name(["left_arm", "right_arm", "turn"], ["turn"], {"turn": 0.1}),
+    )
+    header = PolicyHeader("robot", 7, 3, (16, 8), "elu", {}, mirror=mirror)
     agent = other(header, 2)
     file = tmp_path / "policy.onnx"
     file.write_bytes(onnx_graph.policy_model(header, agent, {}).SerializeToString())

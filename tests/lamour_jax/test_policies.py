@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import zipfile
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import envs
+from envs.mirror import Mirror, Reflection
 from lamour_jax import policies
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
@@ -26,6 +28,12 @@ HEADER = PolicyHeader(
     hidden_sizes=(8, 4),
     activation="elu",
     provenance={"command": "by hand", "ordinary_return": 12.5},
+)
+MIRROR = Mirror(
+    observation=Reflection.by_name(
+        [f"left_{i}" for i in range(5)] + [f"right_{i}" for i in range(5)] + ["y"], ["y", "2"]
+    ),
+    action=Reflection.by_name(["turn", "left_knee", "right_knee"], ["turn"], {"turn": 0.25}),
 )
 AGENT = HEADER.network().init(jax.random.key(3), 0.4)
 
@@ -69,6 +77,21 @@ def test_what_is_saved_comes_back(path: Path) -> None:
         restored.mean(agent.params, restored.normalize(agent, obs)),
         network.mean(AGENT.params, network.normalize(AGENT, obs)),
     )
+
+
+def test_a_policy_that_is_alike_on_both_sides_stays_so(tmp_path: Path) -> None:
+    mirror = MIRROR
+    saved = dataclasses.replace(HEADER, mirror=mirror)
+    agent = saved.network().init(jax.random.key(3), 0.4)
+    policies.save(tmp_path / "policy.npz", saved, agent)
+    header, agent = policies.load(tmp_path / "policy.npz")
+    assert header == saved and policies.with_shape_of(header, RunConfig()).ppo.mirror
+    obs = jnp.linspace(-1.0, 1.0, 11)
+    here, there = (
+        header.network().mean(agent.params, seen) for seen in (obs, mirror.observation(obs))
+    )
+    np.testing.assert_allclose(there, mirror.action(here), atol=1e-7)
+    assert np.abs(here).max() > 1e-3
 
 
 def test_same_policy_same_bytes(path: Path, tmp_path: Path) -> None:
@@ -181,6 +204,9 @@ def test_flipped_bits_are_refused_or_harmless(path: Path) -> None:
         header_with(observation_size=12),
         header_with(hidden_sizes=[8, 5]),
         header_with(colour="red"),
+        header_with(mirror="red"),
+        header_with(mirror={"observation": {"index": [0]}}),
+        header_with(mirror=dataclasses.asdict(MIRROR), action_size=4),
         None,
     ],
     ids=lambda header: str(header)[:30],

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import envs
 from envs import State
+from lamour_jax.errors import UserError
 from lamour_jax.objective import Objective, original_task
+from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.ppo.rollout import EpisodeTotals
@@ -63,6 +66,24 @@ def test_policy_finds_the_best_action_for_each_observation() -> None:
     learner = make_learner(Probe(reward=reward, start=plus_or_minus_one), iterations=150)
     agent = train(learner, iterations=150)
     assert mean_actions(learner, agent, -1.0, 1.0) == pytest.approx([-0.6, 0.6], abs=0.1)
+
+
+def test_in_the_mirror_it_learns_what_to_do_on_the_side_where_it_never_was() -> None:
+    def reward(obs: jax.Array, action: jax.Array) -> jax.Array:
+        return 1.0 - jnp.square(action * obs - 0.6)
+
+    probe = Probe(reward=reward, start=lambda key: jnp.ones(1))
+    config = dataclasses.replace(SMALL, mirror=True)
+    learner = make_learner(probe, config, iterations=150)
+    agent = train(learner, iterations=150)
+    assert mean_actions(learner, agent, -1.0, 1.0) == pytest.approx([-0.6, 0.6], abs=0.1)
+    assert values(learner, agent, -1.0, 1.0) == pytest.approx([1.0, 1.0], abs=0.15)
+
+
+def test_a_robot_without_a_mirror_image_cannot_learn_from_it() -> None:
+    config = dataclasses.replace(SMALL, mirror=True)
+    with pytest.raises(UserError, match=r"ppo.mirror: hopper does not say .* set it to false"):
+        Learner(envs.load("hopper", engine="mujoco"), original_task(), config, iterations=1)
 
 
 @pytest.fixture(scope="module")
