@@ -5,13 +5,14 @@ from envs.recovery_env import (
     EnvironmentUnavailable,
     ModelUnavailable,
     RecoveryEnv,
-    Start,
     State,
 )
 from envs.registry import load, names, register
+from envs.start import GradedStart, Start
 
 __all__ = [
     "EnvironmentUnavailable",
+    "GradedStart",
     "ModelUnavailable",
     "RecoveryEnv",
     "Start",

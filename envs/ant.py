@@ -8,7 +8,8 @@ import mujoco
 import numpy as np
 
 from envs.physics import PhysicsData
-from envs.recovery_env import RecoveryEnv, Start, gymnasium_spec
+from envs.recovery_env import RecoveryEnv, gymnasium_spec
+from envs.start import Start
 
 
 class Ant(RecoveryEnv):

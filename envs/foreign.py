@@ -20,7 +20,8 @@ import numpy as np
 from flax import struct
 
 from envs.physics import PhysicsEngine
-from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv, Start
+from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv
+from envs.start import Start
 
 
 class ForeignData(struct.PyTreeNode):
@@ -184,18 +185,20 @@ class ForeignEnv(RecoveryEnv):
     def _make_engine(self, engine: str, num_envs: int) -> PhysicsEngine:
         return _engine(type(self))
 
-    def _begin(self, key: jax.Array) -> ForeignData:
+    def _begin(self, key: jax.Array, distance: jax.Array) -> ForeignData:
         own_key, key = jax.random.split(key)
         own = self.engine.reset(own_key)
-        qpos, qvel = self._sample_start(key)
+        qpos, qvel = self._sample_start(key, distance)
         keep = jnp.isnan(qpos).any()
         posed = self.engine.put(
             own, jnp.where(keep, own.qpos, qpos), jnp.where(keep, own.qvel, qvel)
         )
         return select(keep, own, posed)
 
-    def _begin_where(self, where: jax.Array, data: ForeignData, key: jax.Array) -> ForeignData:
-        return select(where, self._begin(key), data)
+    def _begin_where(
+        self, where: jax.Array, data: ForeignData, key: jax.Array, distance: jax.Array
+    ) -> ForeignData:
+        return select(where, self._begin(key, distance), data)
 
 
 @functools.cache

@@ -13,7 +13,8 @@ import numpy as np
 from envs import banks
 from envs.mirror import Mirror, Reflection, axes
 from envs.physics import PhysicsData
-from envs.recovery_env import ModelUnavailable, RecoveryEnv, Start
+from envs.recovery_env import ModelUnavailable, RecoveryEnv
+from envs.start import GradedStart, Start
 
 HEAD_ABOVE_TORSO = 0.19  # metres along the torso's own z axis
 STAND_HEIGHT = 1.4  # metres: the head's height from which on standing is worth 1
@@ -77,7 +78,7 @@ class Humanoid(RecoveryEnv):
         joints = np.array([*[0] * 7, *[1] * 21])
         ood = Start(on_its_back, qpos_noise=1e-2, qvel_noise=1e-2)
         passed, velocity = banks.load_moving(cls.name, "rising")
-        rising = Start(passed, qvel=velocity, qvel_noise=0.1, qvel_normal=True)
+        rising = GradedStart(passed, qvel=velocity, qvel_noise=0.1, qvel_normal=True)
         return {
             "ordinary": Start(upright, qpos_noise=1e-2, qvel_noise=1e-2),
             "perturbed": Start(

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv, Start
+from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv
+from envs.start import Start
 
 Result = TypeVar("Result")
 

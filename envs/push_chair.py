@@ -14,7 +14,8 @@ from envs import push_chair_model as parts
 from envs.defaults import random_quaternion
 from envs.mirror import Mirror, Reflection, axes
 from envs.physics import PhysicsData
-from envs.recovery_env import RecoveryEnv, Start
+from envs.recovery_env import RecoveryEnv
+from envs.start import Start
 
 FINGER_HOME = 0.02
 # How the chair comes to rest on its back: seat 0.28 m high, a quarter turn.

@@ -8,12 +8,10 @@ state, and `jax.vmap` makes it a batch.
 from __future__ import annotations
 
 import abc
-import dataclasses
 import functools
 import importlib.util
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +25,7 @@ from flax import struct
 from envs import banks, defaults
 from envs.mirror import Mirror
 from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
+from envs.start import GradedStart, Grading, Start
 
 
 class EnvironmentUnavailable(ValueError):
@@ -52,7 +51,7 @@ class State(struct.PyTreeNode):
             `truncation` (booleans), `steps` (int32), `healthy_streak` (int32, healthy steps in a
             row up to now), `task_reward` (the original task's reward, healthy or not),
             `recovery_state` (what a reward program is given, see `RecoveryEnv.recovery_state`),
-            `key` (of the next start).
+            `key` (of the next start), and, where a start is graded, `grading` (see `envs.start`).
     """
 
     data: Any
@@ -61,49 +60,6 @@ class State(struct.PyTreeNode):
     done: jax.Array
     metrics: dict[str, jax.Array]
     info: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Start:
-    """A distribution of starts: a pose plus independent noise in every coordinate.
-
-    Attributes:
-        qpos: the pose, `(nq,)`, or a bank of poses that are equally likely, `(poses, nq)`.
-        qpos_noise: half-width of the uniform noise in `qpos`, a scalar or `(nq,)`.
-        qvel_noise: scale of the noise in `qvel`, a scalar or `(nv,)`.
-        qvel_normal: whether velocity noise is normal (scale = sigma) or uniform (half-width).
-        time_limit: steps of an episode that begins here; None: the robot's `episode_length`.
-        qvel: the velocity without noise, a scalar, `(nv,)`, or one of each pose, `(poses, nv)`.
-    """
-
-    qpos: np.ndarray
-    qpos_noise: float | np.ndarray = 0.0
-    qvel_noise: float | np.ndarray = 0.0
-    qvel_normal: bool = False
-    time_limit: int | None = None
-    qvel: float | np.ndarray = 0.0
-
-    def with_noise(self, qpos_noise: np.ndarray) -> Start:
-        """Returns this start with at least `qpos_noise` `(nq,)` in every coordinate."""
-        return dataclasses.replace(self, qpos_noise=np.maximum(self.qpos_noise, qpos_noise))
-
-    def sample(self, key: jax.Array, nv: int) -> tuple[jax.Array, jax.Array]:
-        """Draws `qpos` `(nq,)` and `qvel` `(nv,)`, both float32."""
-        pose, velocity = jnp.asarray(self.qpos, jnp.float32), jnp.asarray(self.qvel, jnp.float32)
-        if pose.ndim == 2:
-            key, pose_key = jax.random.split(key)
-            chosen = jax.random.randint(pose_key, (), 0, len(pose))
-            pose = pose[chosen]
-            velocity = velocity[chosen] if velocity.ndim == 2 else velocity
-        qpos_key, qvel_key = jax.random.split(key)
-        qpos = pose + jnp.asarray(self.qpos_noise, jnp.float32) * jax.random.uniform(
-            qpos_key, pose.shape, minval=-1.0, maxval=1.0
-        )
-        if self.qvel_normal:
-            direction = jax.random.normal(qvel_key, (nv,))
-        else:
-            direction = jax.random.uniform(qvel_key, (nv,), minval=-1.0, maxval=1.0)
-        return qpos, velocity + jnp.asarray(self.qvel_noise, jnp.float32) * direction
 
 
 class RecoveryEnv(abc.ABC):
@@ -165,6 +121,7 @@ class RecoveryEnv(abc.ABC):
                 )
         self._starts = [known[name] for name in mix]
         self._start_shares = np.asarray(list(mix.values()), np.float32) / sum(mix.values())
+        self._graded = np.array([isinstance(start, GradedStart) for start in self._starts])
         self._terminate = terminate
         limits = [start.time_limit or self.episode_length for start in self._starts]
         self.time_limit = episode_length or max(limits)
@@ -285,7 +242,8 @@ class RecoveryEnv(abc.ABC):
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
         key, start_key = jax.random.split(key)
-        data = self._begin(start_key)
+        grading = Grading.first(start_key, self._is_graded(start_key))
+        data = self._begin(start_key, grading.distance)
         healthy = self.is_healthy(data)
         return State(
             data=data,
@@ -306,6 +264,7 @@ class RecoveryEnv(abc.ABC):
                 "task_reward": jnp.float32(0.0),
                 "recovery_state": self.recovery_state(data),
                 "key": key,
+                **({"grading": grading} if self._graded.any() else {}),
             },
         )
 
@@ -352,7 +311,15 @@ class RecoveryEnv(abc.ABC):
         """Returns `state`, or a freshly drawn start where it is done."""
         done = state.done > 0
         key, start_key = jax.random.split(state.info["key"])
-        data = self._begin_where(done, state.data, start_key)
+        next_grading = {}
+        distance = jnp.float32(0.0)
+        if self._graded.any():
+            recovered = state.info["healthy_streak"] >= self.recovered_share * state.info["steps"]
+            grading = state.info["grading"].after(
+                done, recovered & ~state.info["termination"], start_key, self._is_graded(start_key)
+            )
+            next_grading, distance = {"grading": grading}, grading.distance
+        data = self._begin_where(done, state.data, start_key, distance)
         healthy = jnp.where(done, self.is_healthy(data), state.info["healthy"])
         return state.replace(
             data=data,
@@ -369,27 +336,42 @@ class RecoveryEnv(abc.ABC):
                     done, self.recovery_state(data), state.info["recovery_state"]
                 ),
                 "key": key,
-            },
+            }
+            | next_grading,
         )
 
     def _make_engine(self, engine: str, num_envs: int) -> PhysicsEngine:
         return make_engine(engine, self.make_model(), num_envs)
 
-    def _begin(self, key: jax.Array) -> Any:
-        """Returns the physics at a start drawn with `key`."""
-        return self.engine.init(*self._sample_start(key))
+    def _begin(self, key: jax.Array, distance: jax.Array) -> Any:
+        """Returns the physics at a start drawn with `key`, at `distance` if it is graded."""
+        return self.engine.init(*self._sample_start(key, distance))
 
-    def _begin_where(self, where: jax.Array, data: Any, key: jax.Array) -> Any:
-        """Returns `data`, or the physics at a start drawn with `key` where `where` is true."""
-        return self.engine.restart(data, where, *self._sample_start(key))
+    def _begin_where(self, where: jax.Array, data: Any, key: jax.Array, distance: jax.Array) -> Any:
+        """Returns `data`, or the physics at a start as `_begin` draws it where `where` is true."""
+        return self.engine.restart(data, where, *self._sample_start(key, distance))
 
-    def _sample_start(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        choice_key, key = jax.random.split(key)
-        drawn = [start.sample(key, self.model.nv) for start in self._starts]
-        choice = jax.random.choice(choice_key, len(drawn), p=jnp.asarray(self._start_shares))
+    def _sample_start(self, key: jax.Array, distance: jax.Array) -> tuple[jax.Array, jax.Array]:
+        choice = self._choose_start(key)
+        _, key = jax.random.split(key)
+        drawn = [
+            start.sample_at(key, self.model.nv, distance)
+            if isinstance(start, GradedStart)
+            else start.sample(key, self.model.nv)
+            for start in self._starts
+        ]
         qpos = jnp.stack([qpos for qpos, _ in drawn])[choice]
         qvel = jnp.stack([qvel for _, qvel in drawn])[choice]
         return self._normalize_quaternions(qpos), qvel
+
+    def _choose_start(self, key: jax.Array) -> jax.Array:
+        """Returns which of the starts `_sample_start` takes with this key, `()`."""
+        choice_key, _ = jax.random.split(key)
+        shares = jnp.asarray(self._start_shares)
+        return jax.random.choice(choice_key, len(self._starts), p=shares)
+
+    def _is_graded(self, key: jax.Array) -> jax.Array:
+        return jnp.asarray(self._graded)[self._choose_start(key)]
 
     def _normalize_quaternions(self, qpos: jax.Array) -> jax.Array:
         for kind, address in zip(self.model.jnt_type, self.model.jnt_qposadr, strict=True):

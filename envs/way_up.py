@@ -45,17 +45,17 @@ MIRRORED = np.array([-1, 1, -1, 1, -1, 1, 1])
 def rising(
     attempts: int = ATTEMPTS, states: int = RISING_STATES, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `qpos` `(n, 28)` and `qvel` `(n, 27)` of the humanoid getting up.
+    """Returns `qpos` `(n, 28)` and `qvel` `(n, 27)` of the humanoid getting up, the last first.
 
     What a planner passes through that lies like the `ood` start, sits up, draws its feet in and
     rises, until it has stood for half a second. Of all attempts that come to stand in time, at
     most `states` of each tenth of a metre of the head's height: where it lingers is not more often
-    passed.
+    passed. In the order of the time that is left until it stands.
     """
     model = Humanoid.make_model()
     lying = Humanoid.starts()["ood"].qpos
     hinges = np.arange(model.nq) >= 7
-    passed: list[tuple[np.ndarray, np.ndarray]] = []
+    ways: list[list[tuple[np.ndarray, np.ndarray]]] = []
     for attempt in range(attempts):
         rng = np.random.default_rng((seed, attempt))
         start = lying + 0.05 * hinges * rng.uniform(-1.0, 1.0, model.nq)
@@ -65,13 +65,22 @@ def rising(
             way.append((qpos, qvel))
             stood = stood + 1 if head_height(qpos) > STANDING else 0
             if stood == STOOD:
-                passed.extend(way)
+                ways.append(way)
                 break
-    qpos, qvel = (np.array(column) for column in zip(*passed, strict=True))
+    return in_order(ways, states, seed)
+
+
+def in_order(
+    ways: list[list[tuple[np.ndarray, np.ndarray]]], states: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `qpos` and `qvel` of ways up: at most `states` of a height, the last ones first."""
+    left = np.concatenate([np.arange(len(way))[::-1] for way in ways])
+    qpos, qvel = (np.array(column) for column in zip(*itertools.chain(*ways), strict=True))
     order = np.random.default_rng(seed).permutation(len(qpos))
     decimeters = np.floor(10.0 * head_height(qpos[order]))
     rows = [order[decimeters == height][:states] for height in np.unique(decimeters)]
-    kept = np.sort(np.concatenate(rows))
+    kept = np.concatenate(rows)
+    kept = kept[np.argsort(left[kept], kind="stable")]
     return qpos[kept], qvel[kept]
 
 

@@ -240,6 +240,9 @@ class Learner:
             "reward/mean": rollout.reward.mean(),
             "recovery/healthy_fraction": rollout.healthy.mean(),
         }
+        grading = acting.env_state.info.get("grading")
+        if grading is not None:
+            metrics["recovery/start_distance"] = grading.distance.mean()
         return self._on_devices(self._placement.constrain, next_state), metrics
 
     def _adapt(self, scale: jax.Array, kl: jax.Array) -> jax.Array:

@@ -108,3 +108,13 @@ def test_full_turns_are_taken_off() -> None:
     settled = wide_starts.settle(model, pose, ctrl=np.zeros((1, 6)))
     assert len(settled) == 1
     assert abs(settled[0, 2]) < np.pi
+
+
+def test_a_bank_of_moving_robots_gives_each_pose_its_own_velocity() -> None:
+    poses = np.repeat(np.arange(4.0)[:, None], 6, axis=1)
+    start = Start(poses, qvel=10.0 * poses[:, :5], qvel_noise=0.5)
+    qpos, qvel = jax.vmap(lambda key: start.sample(key, nv=5))(
+        jax.random.split(jax.random.key(0), 99)
+    )
+    assert set(np.asarray(qpos[:, 0])) == {0.0, 1.0, 2.0, 3.0}
+    assert 0.0 < np.abs(qvel - 10.0 * qpos[:, :5]).max() <= 0.5
