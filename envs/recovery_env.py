@@ -314,10 +314,10 @@ class RecoveryEnv(abc.ABC):
         next_grading = {}
         distance = jnp.float32(0.0)
         if self._graded.any():
-            recovered = state.info["healthy_streak"] >= self.recovered_share * state.info["steps"]
-            grading = state.info["grading"].after(
-                done, recovered & ~state.info["termination"], start_key, self._is_graded(start_key)
-            )
+            # That it stays so is learned from nearer starts as well.
+            recovered = state.info["was_healthy"]
+            is_graded = self._is_graded(start_key)
+            grading = state.info["grading"].after(done, recovered, start_key, is_graded)
             next_grading, distance = {"grading": grading}, grading.distance
         data = self._begin_where(done, state.data, start_key, distance)
         healthy = jnp.where(done, self.is_healthy(data), state.info["healthy"])

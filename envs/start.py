@@ -107,7 +107,8 @@ class Grading(struct.PyTreeNode):
         """Returns the grading after an episode, this one while it is not `done`.
 
         Args:
-            done, recovered: of the episode, `()` bool.
+            done: whether the episode has ended, `()` bool.
+            recovered: whether the robot was healthy in it, if only once, `()` bool.
             key: of the next start.
             counts: whether that start is the graded one, `()` bool.
         """
