@@ -90,6 +90,9 @@ def _health(axes: Any, rows: list[dict[str, float]]) -> None:
     _curve(axes, rows, "eval/recovery_rate", "recovery rate", color="C2", marker="o", markersize=4)
     strict = "eval/recovery_rate_strict"
     _curve(axes, rows, strict, "strict rate", color="C3", marker="s", markersize=3)
+    distance = "recovery/start_distance"
+    if any(distance in row for row in rows):  # a start is graded
+        _curve(axes, rows, distance, "distance of starts", color="C1", linewidth=1)
     if any("eval/success_rate" in row for row in rows):  # the task has a goal
         goal = "eval/success_rate"
         _curve(axes, rows, goal, "success rate", color="C0", marker="^", markersize=4)
