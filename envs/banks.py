@@ -45,9 +45,10 @@ def save(robot: str, start: str, qpos: np.ndarray, qvel: np.ndarray | None = Non
     """
     file = _file(robot, start)
     file.parent.mkdir(exist_ok=True)
-    columns = {"qpos": qpos} if qvel is None else {"qpos": qpos, "qvel": qvel}
-    singles = {name: column.astype(np.float32) for name, column in columns.items()}
-    np.savez_compressed(file, allow_pickle=False, **singles)
+    if qvel is None:
+        np.savez_compressed(file, qpos=qpos.astype(np.float32))
+    else:
+        np.savez_compressed(file, qpos=qpos.astype(np.float32), qvel=qvel.astype(np.float32))
     return file
 
 

@@ -121,9 +121,11 @@ class Humanoid(RecoveryEnv):
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         return (data.qpos[2] > 1.0) & (data.qpos[2] < 2.0)
 
-    def mirror(self) -> Mirror:
-        joints = [self.model.joint(joint).name for joint in range(1, self.model.njnt)]
-        motors = [self.model.actuator(motor).name for motor in range(self.model.nu)]
+    @classmethod
+    def mirror(cls) -> Mirror:
+        model = cls.make_model()
+        joints = [model.joint(joint).name for joint in range(1, model.njnt)]
+        motors = [model.actuator(motor).name for motor in range(model.nu)]
         seen = [*joints, "head", *axes(*EXTREMITIES, "up", "center_of_mass", "root", "spin")]
         speeds = [f"{joint}_speed" for joint in joints]
         sideways = [*SIDEWAYS_JOINTS, *[f"{joint}_speed" for joint in SIDEWAYS_JOINTS], *SIDEWAYS]

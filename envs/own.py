@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from envs.mirror import Mirror
 from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv
 from envs.start import Start
 
@@ -95,6 +96,7 @@ def check(environment: type[RecoveryEnv]) -> None:
     engine = environment.engines[0] if "mujoco" not in environment.engines else "mujoco"
     env = _call(f"{where}()", lambda: environment(start="ood", engine=engine))
     _check_shapes(env, where)
+    _check_mirror(env, where)
 
 
 def _check_starts(environment: type[RecoveryEnv]) -> None:
@@ -148,6 +150,20 @@ def _check_shapes(env: RecoveryEnv, where: str) -> None:
         if not shaped or result.ndim != ndim or not jnp.issubdtype(result.dtype, kind):
             found = f"{result.dtype}{result.shape}" if shaped else type(result).__name__
             raise UnusableEnvironment(f"{where}.{name}() must return {wanted}, not {found}")
+
+
+def _check_mirror(env: RecoveryEnv, where: str) -> None:
+    mirror = _call(f"{where}.mirror()", type(env).mirror)
+    if mirror is None:
+        return
+    if not isinstance(mirror, Mirror):
+        raise UnusableEnvironment(
+            f"{where}.mirror() must return an envs.mirror.Mirror, not {type(mirror).__name__}"
+        )
+    try:
+        mirror.check(env.observation_size, env.action_size)
+    except ValueError as error:
+        raise UnusableEnvironment(f"{where}.mirror(): {error}") from None
 
 
 def _file_module(path: Path) -> ModuleType:

@@ -248,7 +248,8 @@ class PushChair(RecoveryEnv):
         at_rest = (speed <= RESTING_SPEED) & (spin <= RESTING_SPIN)
         return (to_target <= AT_TARGET) & (tilt < STANDING_TILT) & at_rest
 
-    def mirror(self) -> Mirror:
+    @classmethod
+    def mirror(cls) -> Mirror:
         joints = [f"{side}_{joint}" for side in SIDES for joint in JOINTS]
         grippers = [f"{side}_gripper" for side in SIDES]
         base, chair = axes("base", of="xy"), axes("seat", "forward", "up", "velocity", "spin")

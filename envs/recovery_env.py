@@ -182,7 +182,8 @@ class RecoveryEnv(abc.ABC):
         """Returns whether the original task's goal is reached, `()` bool; never by default."""
         return jnp.bool_(False)
 
-    def mirror(self) -> Mirror | None:
+    @classmethod
+    def mirror(cls) -> Mirror | None:
         """Returns what it sees and does in a mirror, if it is alike on both sides."""
         return None
 

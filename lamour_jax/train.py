@@ -36,6 +36,7 @@ from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.original import run_original
+from lamour_jax.ppo.learner import mirror_of
 from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recoveries, run_recovery
 from lamour_jax.run_folder import RunFolder
@@ -165,6 +166,8 @@ def resolve(arguments: Arguments) -> RunConfig:
     starts = robot.all_starts()
     for start in (config.start, *config.training_starts):
         _check_name("--start", start, starts)
+    if config.stage == "original" and config.ppo.mirror and not config.policy:
+        mirror_of(robot)
     validate(config)
     return config
 

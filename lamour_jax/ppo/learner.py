@@ -73,7 +73,7 @@ class Learner:
             config.activation,
             config.dropout,
             config.output,
-            _mirror(env) if config.mirror else None,
+            mirror_of(env) if config.mirror else None,
         )
         self._env = env
         self._objective = objective
@@ -330,22 +330,18 @@ class Learner:
         )
 
 
-def _mirror(env: RecoveryEnv) -> Mirror:
-    """Returns the environment's mirror.
+def mirror_of(robot: RecoveryEnv | type[RecoveryEnv]) -> Mirror:
+    """Returns what `ppo.mirror` needs to know of a robot.
 
     Raises:
-        UserError: it has none, or that of another robot.
+        UserError: it does not say.
     """
-    mirror = env.mirror()
+    mirror = robot.mirror()
     if mirror is None:
         raise UserError(
-            f"ppo.mirror: {env.name} does not say what it looks like in a mirror "
+            f"ppo.mirror: {robot.name} does not say what it looks like in a mirror "
             "(RecoveryEnv.mirror); set it to false"
         )
-    try:
-        mirror.check(env.observation_size, env.action_size)
-    except ValueError as error:
-        raise UserError(f"ppo.mirror: {env.name}: {error}") from None
     return mirror
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import envs
 from envs import banks, planner, way_up
-from envs.humanoid import Humanoid
+from envs.humanoid import HEAD_ABOVE_TORSO, Humanoid
 
 
 def test_rising_starts_lead_from_lying_to_standing() -> None:
@@ -27,6 +27,19 @@ def test_rising_starts_lead_from_lying_to_standing() -> None:
     speeds = np.abs(np.asarray(states.data.qvel)).mean()
     np.testing.assert_allclose(speeds, np.abs(qvel).mean(), rtol=0.2, err_msg="they move")
     assert 0.0 < np.asarray(states.info["healthy"]).mean() < 0.5
+
+
+def test_of_each_height_few_states_and_the_last_ones_first() -> None:
+    heads = np.repeat([0.25, 0.45, 1.25], [30, 3, 2])
+    qpos, qvel = np.zeros((35, 28)), np.zeros((35, 27))
+    qpos[:, 2], qpos[:, 3] = heads - HEAD_ABOVE_TORSO, 1.0
+    qvel[:, 0] = np.arange(35)[::-1]  # how many steps are left
+    way = list(zip(qpos, qvel, strict=True))
+    kept, moving = way_up.in_order([way, way[20:]], states=5, seed=0)
+    heights, counts = np.unique(way_up.head_height(kept).round(2), return_counts=True)
+    np.testing.assert_allclose(heights, [0.25, 0.45, 1.25])
+    assert counts.tolist() == [5, 5, 4], "of both ways"
+    assert (np.diff(moving[:, 0]) >= 0).all()
 
 
 def test_a_planner_lets_the_humanoid_sit_up() -> None:

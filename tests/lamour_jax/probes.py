@@ -63,7 +63,8 @@ class Probe:
         self.time_limit = length
         self._truncates = truncates
 
-    def mirror(self) -> Mirror:
+    @classmethod
+    def mirror(cls) -> Mirror:
         turned = Reflection.by_name(["lateral"], ["lateral"])
         return Mirror(observation=turned, action=turned)
 

@@ -91,6 +91,21 @@ def changed(old: str, new: str) -> Callable[[], str]:
     return lambda: POLE.replace(old, new)
 
 
+NO_MIRROR = """
+    @classmethod
+    def mirror(cls):
+        return 1
+
+    def observe"""
+
+
+def mirror_of_size(size: int) -> Callable[[], str]:
+    mirror = f"Mirror(Reflection.by_name(list('abcdef'[:{size}]), []), Reflection.by_name('t', []))"
+    method = NO_MIRROR.replace("return 1", f"return {mirror}")
+    add = changed("    def observe", method)
+    return lambda: "from envs.mirror import Mirror, Reflection\n" + add()
+
+
 MISTAKES: dict[str, tuple[Callable[[], str], str]] = {
     "syntax": (lambda: "class Pole(:", "SyntaxError: invalid syntax (robot.py, line 1)"),
     "import": (
@@ -108,6 +123,8 @@ MISTAKES: dict[str, tuple[Callable[[], str], str]] = {
     "model": (changed('type="hinge"', 'type="hing"'), "make_model() raised ValueError: XML Error"),
     "health": (changed("<= 0.5", "- 0.5"), "is_healthy() must return a boolean"),
     "error": (changed("data.qvel[0]]", "data.speed[0]]"), "no attribute 'speed' (robot.py, line "),
+    "mirror": (mirror_of_size(4), "an observation and 1 of an action, it has 3 and 1"),
+    "no mirror": (changed("    def observe", NO_MIRROR), "an envs.mirror.Mirror, not int"),
     "condition": (
         changed(
             "return jnp.abs(self._angle(data)) <= 0.5", "return self._angle(data) < 1 or False"

@@ -136,6 +136,14 @@ def test_budget_below_one_iteration(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--steps 100 is smaller than one iteration, which takes 4096 steps" in message
 
 
+def test_a_robot_that_has_no_mirror_image(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["--env", "hopper", "--stage", "original", "--set", "ppo.mirror=true"]
+    assert "ppo.mirror: hopper does not say" in error(capsys, *options)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_minibatches_that_do_not_divide(capsys: pytest.CaptureFixture[str]) -> None:
     message = error(capsys, "--num-envs", "3", "--set", "ppo.minibatch_size=256")
     assert "ppo.minibatch_size (256) must divide" in message
