@@ -224,7 +224,12 @@ class Learner:
             acting=acting.replace(totals=acting.totals.cleared()),
             key=key,
             iteration=state.iteration + 1,
-            learning_rate_scale=self._adapt(state.learning_rate_scale, losses["approx_kl"]),
+            # While the policy stands still, its KL divergence says nothing.
+            learning_rate_scale=jnp.where(
+                weights.policy > 0.0,
+                self._adapt(state.learning_rate_scale, losses["approx_kl"]),
+                state.learning_rate_scale,
+            ),
             skipped=skipped,
             bad_states=bad_states,
         )

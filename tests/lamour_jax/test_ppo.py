@@ -207,8 +207,10 @@ def test_only_the_critic_learns_during_its_warm_up() -> None:
     # The iteration takes over the memory of its argument: keep copies.
     policies = [jax.device_get((state.agent.params.policy, state.agent.params.log_std))]
     critics = [jax.device_get(state.agent.params.critic)]
+    scales = []
     for _ in range(3):
         state, _ = learner.iterate(state)
+        scales.append(float(state.learning_rate_scale))
         policies.append(jax.device_get((state.agent.params.policy, state.agent.params.log_std)))
         critics.append(jax.device_get(state.agent.params.critic))
 
@@ -219,6 +221,7 @@ def test_only_the_critic_learns_during_its_warm_up() -> None:
     assert same(policies[1], policies[2])
     assert not same(policies[2], policies[3])
     assert not same(critics[0], critics[1])
+    assert scales[:2] == [1.0, 1.0], "it does not learn in larger and larger steps afterwards"
 
 
 def test_iterations_share_one_compilation() -> None:
