@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from lamour_jax.errors import UserError
-from lamour_jax.ppo.config import GuardConfig, PPOConfig
+from lamour_jax.ppo.config import POLICY_SCALES, GuardConfig, PPOConfig
 from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS
 from reward_codegen.gemini import DEFAULT_MODEL
 
@@ -370,6 +370,11 @@ def validate(config: RunConfig) -> None:
             raise UserError(f"ppo.{name} must be two positive numbers, not {getattr(ppo, name)}")
     if not 0.0 < ppo.annealing <= 1.0:
         raise UserError(f"ppo.annealing must be above 0 and at most 1, not {ppo.annealing:g}")
+    low, high = POLICY_SCALES
+    if not low <= ppo.initial_scale <= high:
+        raise UserError(
+            f"ppo.initial_scale must be from {low:g} to {high:g}, not {ppo.initial_scale:g}"
+        )
     if ppo.min_std < 0:
         raise UserError(f"ppo.min_std must be at least 0, not {ppo.min_std}")
     if not ppo.hidden_sizes or min(ppo.hidden_sizes) < 1:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Bounds of what the policy's learning rate is scaled by.
+POLICY_SCALES = (0.03, 3.0)
+
 
 @dataclass(frozen=True)
 class PPOConfig:
@@ -18,6 +21,9 @@ class PPOConfig:
         final_learning_rate: its share that is left at the end of the linear decay.
         target_kl: the policy's learning rate is scaled so that the mean KL divergence of an
             iteration's updates stays near this; the critic's is not.
+        initial_scale: what it is scaled by at first, from 0.03 to 3. A policy that is brought far
+            out of distribution moves by a KL divergence of tens within a first full-sized
+            iteration, and forgets.
         discount: per control step.
         gae_lambda: mixing of generalised advantage estimation (arXiv 1506.02438).
         clip: how far the probability ratio may move.
@@ -42,6 +48,8 @@ class PPOConfig:
             values are averages of what the networks say of a state and of its mirror image, so
             that the policy does in the mirror what it does (the symmetric network of Abdolhosseini
             et al., doi 10.1145/3359566.3360070). The task and the reward have to be alike as well.
+            Where a state is its own mirror image such a policy moves both sides alike: which leg
+            goes first has to be learned with little noise.
         std: initial standard deviation of the action noise.
         min_std: floor of the learned standard deviation.
         max_std: its ceiling at the start and at the end of annealing; geometric between.
@@ -60,6 +68,7 @@ class PPOConfig:
     learning_rate: float = 3e-4
     final_learning_rate: float = 0.05
     target_kl: float = 0.01
+    initial_scale: float = 1.0
     discount: float = 0.99
     gae_lambda: float = 0.95
     clip: float = 0.2

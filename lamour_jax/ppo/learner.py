@@ -17,7 +17,7 @@ from envs.mirror import Mirror
 from lamour_jax.errors import UserError
 from lamour_jax.objective import Objective
 from lamour_jax.placement import Placement
-from lamour_jax.ppo.config import GuardConfig, PPOConfig
+from lamour_jax.ppo.config import POLICY_SCALES, GuardConfig, PPOConfig
 from lamour_jax.ppo.guard import BadSamples, BadStates, Skipped
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
@@ -118,7 +118,7 @@ class Learner:
             ),
             key=key,
             iteration=jnp.int32(0),
-            learning_rate_scale=jnp.float32(1.0),
+            learning_rate_scale=jnp.float32(self._config.initial_scale),
             skipped=Skipped.none(),
             bad_states=BadSamples.none(env_state, self._env.action_size).states(),
         )
@@ -258,7 +258,7 @@ class Learner:
         """
         target = self._config.target_kl
         factor = jnp.where(kl > 1.3 * target, 1 / 1.1, jnp.where(kl < target / 1.3, 1.1, 1.0))
-        return jnp.clip(scale * factor, 0.03, 3.0)
+        return jnp.clip(scale * factor, *POLICY_SCALES)
 
     def _prepare(
         self, agent: Agent, rollout: Rollout, last_obs: jax.Array

@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import envs
@@ -222,6 +223,24 @@ def test_only_the_critic_learns_during_its_warm_up() -> None:
     assert not same(policies[2], policies[3])
     assert not same(critics[0], critics[1])
     assert scales[:2] == [1.0, 1.0], "it does not learn in larger and larger steps afterwards"
+
+
+def test_a_policy_may_begin_in_small_steps() -> None:
+    def moved(initial_scale: float) -> tuple[float, float]:
+        learner = make_learner(ONE, dataclasses.replace(SMALL, initial_scale=initial_scale))
+        state = learner.init(0)
+        before = jax.device_get(state.agent.params)
+        after = learner.iterate(state)[0].agent.params
+
+        def distance(a: object, b: object) -> float:
+            return float(optax.global_norm(jax.tree.map(lambda x, y: x - y, a, b)))
+
+        return distance(after.policy, before.policy), distance(after.critic, before.critic)
+
+    policy, critic = moved(1.0)
+    gentle_policy, same_critic = moved(0.03)
+    assert 0.0 < gentle_policy < 0.1 * policy
+    assert same_critic == pytest.approx(critic, rel=1e-3)
 
 
 def test_iterations_share_one_compilation() -> None:

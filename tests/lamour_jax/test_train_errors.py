@@ -116,6 +116,8 @@ def test_unknown_names_list_the_known_ones(
         ("--set", "ppo.min_std=-1"),
         ("--set", "ppo.annealing=0"),
         ("--set", "ppo.annealing=1.5"),
+        ("--set", "ppo.initial_scale=0"),
+        ("--set", "ppo.initial_scale=nan"),
         ("--set", "training_starts={ood: 0}"),
         ("--set", "training_starts={ood: 2, ordinary: -1}"),
     ],
