@@ -107,8 +107,8 @@ _RECOVERY = {
             acting_weight=(0.03, 1.0),
         ),
     ),
-    # Not there yet (docs/decisions.md). Where it is healthy the original's noise is so narrow that
-    # next to it little is learned; hence `min_std`. In longer episodes it mostly sits about.
+    # Where it is healthy the original's noise is so narrow that next to it little is learned; hence
+    # `min_std`. In longer episodes it mostly sits about (docs/decisions.md).
     "humanoid": RunConfig(
         steps=40_000_000,
         training_starts={"rising": 0.75, "ood": 0.15, "ordinary": 0.1},
