@@ -110,7 +110,7 @@ _RECOVERY = {
     # Where it is healthy the original's noise is so narrow that next to it little is learned; hence
     # `min_std`. In longer episodes it mostly sits about (docs/decisions.md).
     "humanoid": RunConfig(
-        steps=40_000_000,
+        steps=16_000_000,
         training_starts={"rising": 0.75, "ood": 0.15, "ordinary": 0.1},
         training_episode_length=80,
         objective=ObjectiveConfig(aux_coef=0.1, consol_coef=0.1),
@@ -120,7 +120,7 @@ _RECOVERY = {
             minibatch_size=512,
             epochs=5,
             initial_scale=0.03,
-            critic_warmup=0.005,
+            critic_warmup=0.0125,
             bound_coef=0.1,
             annealing=0.8,
             max_std=(0.4, 0.25),
