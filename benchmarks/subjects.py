@@ -20,7 +20,7 @@ import numpy as np
 import envs
 from envs import RecoveryEnv
 from envs.mjx_engine import MjxEngine
-from envs.mujoco_engine import MujocoData, available_cores
+from envs.mujoco_engine import available_cores
 from lamour_jax import policies
 from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
@@ -191,7 +191,7 @@ def engine_alone(workload: Workload) -> Subject:
     env = workload.env
     data = jax.jit(jax.vmap(env.engine.init))(workload.qpos, workload.qvel)
     bytes_per_env = tree_bytes(data) / len(workload.qpos)
-    if isinstance(data, MujocoData):
+    if env.engine.name == "mujoco":
         # The C engine keeps a row of its own, in double precision, for each environment.
         kind = mujoco.mjtState.mjSTATE_INTEGRATION
         bytes_per_env += 8 * mujoco.mj_stateSize(env.model, kind)

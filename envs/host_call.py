@@ -4,8 +4,8 @@ JAX's own callbacks bake an address of this process into a program, which is why
 compilation cache leaves such programs out. XLA's foreign function interface (FFI) calls by name
 instead. Its handlers are C functions of a published, versioned binary interface
 (`xla/ffi/api/c_api.h`, shipped with jaxlib); `ctypes` makes one from Python, without a compiler.
-Where that interface is of another version, and on accelerators, JAX's own callback is used: all
-works alike, but programs are compiled anew at every start.
+Where that interface is of another version, JAX's own callback is used: all works alike, but
+programs are compiled anew at every start. So they are on accelerators, which hand over copies.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from jax.experimental.buffer_callback import ExecutionContext, buffer_callback
 
 # Is given the results to write and the arguments, all C-contiguous views of XLA's own buffers.
 HostFunction = Callable[[list[np.ndarray], list[np.ndarray]], None]
+Shapes = tuple[jax.ShapeDtypeStruct, ...]
 
 _TARGET = "lamour_jax_host_call"
 _VERSION = (0, 3)
@@ -51,29 +52,69 @@ def register(name: str, function: HostFunction) -> None:
     _functions[name] = function
 
 
-def call(name: str, results: Any, *arguments: jax.Array) -> Any:
+def call(name: str, results: Shapes, *arguments: jax.Array) -> tuple[jax.Array, ...]:
     """Calls the function `name` from inside a program; under `vmap` once for the whole batch.
 
     The function does NumPy only, since calling JAX from inside a program can deadlock.
 
     Args:
         name: as registered.
-        results: a tuple of `jax.ShapeDtypeStruct`.
+        results: shapes and types of what it writes.
         *arguments: bool, int32 or float32.
 
     Returns:
         The tuple of results. Whatever the function raises reaches the caller as a
         `jax.errors.JaxRuntimeError` with the exception's type and message.
     """
-    if jax.default_backend() == "cpu" and _is_available():
+    on_cpu, on_accelerator = _callbacks(name, results, arguments[0].ndim if arguments else 0)
+    called: tuple[jax.Array, ...] = jax.lax.platform_dependent(
+        *arguments, cpu=on_cpu, default=on_accelerator
+    )
+    return called
+
+
+@functools.cache  # the same objects for the same call: JAX traces them once
+def _callbacks(
+    name: str, results: Shapes, rank: int
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns how a program calls the function on a CPU, and how on an accelerator.
+
+    `rank` is that of the first argument, without a batch.
+    """
+    if _is_available():
         ffi = jax.ffi.ffi_call(_TARGET, results, vmap_method="broadcast_all")
-        return ffi(*arguments, function=name)
-    callback = functools.partial(_from_buffers, name)
-    return buffer_callback(callback, results, vmap_method="broadcast_all")(*arguments)
+        on_cpu = functools.partial(ffi, function=name)
+    else:
+        on_cpu = buffer_callback(
+            functools.partial(_on_buffers, name), results, vmap_method="broadcast_all"
+        )
+    # Only a CPU's buffers can be read in place.
+    on_accelerator = functools.partial(
+        jax.pure_callback,
+        functools.partial(_on_copies, name, results, rank),
+        results,
+        vmap_method="broadcast_all",
+    )
+    return on_cpu, on_accelerator
 
 
-def _from_buffers(name: str, _: ExecutionContext, results: Any, *arguments: Any) -> None:
+def _on_buffers(name: str, _: ExecutionContext, results: Any, *arguments: Any) -> None:
+    _refuse_after_interrupt()
     _functions[name]([np.asarray(x) for x in results], [np.asarray(x) for x in arguments])
+
+
+def _on_copies(name: str, shapes: Shapes, rank: int, *arguments: Any) -> tuple[np.ndarray, ...]:
+    _refuse_after_interrupt()
+    copies = [np.asarray(x) for x in arguments]
+    batch = copies[0].shape[: copies[0].ndim - rank] if copies else ()
+    results = [np.empty(batch + shape.shape, shape.dtype) for shape in shapes]
+    _functions[name](results, copies)
+    return tuple(results)
+
+
+def _refuse_after_interrupt() -> None:
+    if _interrupts:
+        raise RuntimeError("interrupted")
 
 
 class _Interrupts:

@@ -18,31 +18,19 @@ import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from flax import struct
 from mujoco.batch import Batch, SimulationError
 
 from envs import host_call
+from envs.physics import MujocoData
 
 
 class PhysicsError(RuntimeError):
     """MuJoCo itself failed in some environments; the message names the first and says why."""
 
 
-class MujocoData(struct.PyTreeNode):
-    """One simulation's state.
-
-    Attributes:
-        qpos: `(nq,)` float32.
-        qvel: `(nv,)` float32.
-        qacc_warmstart: `(nv,)` float32; the solver's initial guess, which makes a step a pure
-            function of this state.
-        sensordata: `(nsensordata,)` float32; empty for a model without sensors.
-    """
-
-    qpos: jax.Array
-    qvel: jax.Array
-    qacc_warmstart: jax.Array
-    sensordata: jax.Array
+# Of `MujocoData`: what a step begins from, and what it leaves.
+_STATE = ("qpos", "qvel", "act", "qacc_warmstart")
+_FIELDS = (*_STATE, "sensordata")
 
 
 def available_cores() -> int:
@@ -61,33 +49,28 @@ class MujocoEngine:
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self.model = model
         self._threads = threads or available_cores()
-        self._fields = ["qpos", "qvel", "qacc_warmstart"]
         # A step leaves the sensors one substep behind the state; this brings them up to it.
         self._stage_after_step = int(mujoco.mjtStage.mjSTAGE_NONE)
         if model.nsensordata:
-            self._fields.append("sensordata")
             self._stage_after_step = int(mujoco.mjtStage.mjSTAGE_VEL)
         self._batches: dict[int, Batch] = {}
         self._lock = threading.Lock()
-        # Programs name the model that they step: engines of equal models may stand in for each
-        # other, in this process and, with a program from the disk, in a later one.
-        self._name = f"mujoco {_fingerprint(model)}"
+        # Programs name the model that they step, and on how many threads: engines of equal names
+        # may stand in for each other, in this process and, with a program from the disk, in a later
+        # one. The youngest does: two programs that use them take turns at its lock.
+        self._name = f"mujoco {_fingerprint(model)} {self._threads} threads"
         host_call.register(f"{self._name} sense", self._sense_batch)
 
     def init(self, qpos: jax.Array, qvel: jax.Array) -> MujocoData:
         everywhere = jnp.bool_(True)
         sensordata = self._sense(everywhere, qpos, qvel, jnp.zeros(self.model.nsensordata))
-        return MujocoData(qpos, qvel, jnp.zeros_like(qvel), sensordata)
+        return MujocoData(qpos, qvel, jnp.zeros(self.model.na), jnp.zeros_like(qvel), sensordata)
 
     def restart(
         self, data: MujocoData, restart: jax.Array, qpos: jax.Array, qvel: jax.Array
     ) -> MujocoData:
-        return MujocoData(
-            qpos=jnp.where(restart, qpos, data.qpos),
-            qvel=jnp.where(restart, qvel, data.qvel),
-            qacc_warmstart=jnp.where(restart, 0.0, data.qacc_warmstart),
-            sensordata=self._sense(restart, qpos, qvel, data.sensordata),
-        )
+        sensordata = self._sense(restart, qpos, qvel, data.sensordata)
+        return data.restarted(restart, qpos, qvel, sensordata)
 
     def step(self, data: MujocoData, ctrl: jax.Array, substeps: int) -> MujocoData:
         name = f"{self._name} step {substeps}"
@@ -114,19 +97,16 @@ class MujocoEngine:
         self, results: list[np.ndarray], arguments: list[np.ndarray], *, substeps: int
     ) -> None:
         """Results: the fields of `MujocoData`; arguments: the same and the controls."""
-        qpos, qvel, qacc_warmstart, _, ctrl = arguments
-        model = self.model
-        qpos = qpos.reshape(-1, model.nq)
+        *before, _, ctrl = arguments  # what the sensors read follows from the state
+        size = before[0].size // self.model.nq
         # XLA may run independent calls at once, and a batch serves one caller.
         with self._lock:
-            batch = self._batch(len(qpos))
-            batch.qpos = qpos
-            batch.qvel = qvel.reshape(-1, model.nv)
-            batch.qacc_warmstart = qacc_warmstart.reshape(-1, model.nv)
-            batch.ctrl = ctrl.reshape(len(qpos), model.nu)
-            with _naming_environments(len(qpos)):
+            batch = self._batch(size)
+            for name, value in zip((*_STATE, "ctrl"), (*before, ctrl), strict=True):
+                setattr(batch, name, value.reshape(batch.bind(name).shape))
+            with _naming_environments(size):
                 batch.step(nstep=substeps, stage=self._stage_after_step)
-            for name, target in zip(self._fields, results, strict=False):
+            for name, target in zip(_FIELDS, results, strict=True):
                 target[...] = batch.bind(name).reshape(target.shape)
 
     def _sense_batch(self, results: list[np.ndarray], arguments: list[np.ndarray]) -> None:
@@ -148,7 +128,7 @@ class MujocoEngine:
     def _batch(self, size: int) -> Batch:
         if size not in self._batches:
             batch = Batch(self.model, nsim=size, nthread=min(self._threads, size))
-            for name in (*self._fields, "ctrl"):
+            for name in (*_FIELDS, "ctrl"):
                 batch.bind(name)
             self._batches[size] = batch
         return self._batches[size]
@@ -164,7 +144,9 @@ def _naming_environments(size: int) -> Iterator[None]:
         others = f" and {len(error.ids) - 1} more" if len(error.ids) > 1 else ""
         reason = str(error).partition(f"simulation {first}: ")[2] or str(error)
         reason = " ".join(reason.split())  # MuJoCo's messages have several lines
-        raise PhysicsError(f"environment {first}{others} of {size}: {reason}") from None
+        raise PhysicsError(
+            f"environment {first}{others} of the {size} on its device: {reason}"
+        ) from None
 
 
 def _fingerprint(model: mujoco.MjModel) -> str:

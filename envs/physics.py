@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol, get_args
 
 import jax
+import jax.numpy as jnp
 import mujoco
+from flax import struct
 
 EngineName = Literal["auto", "mujoco", "mjx", "mjx-warp"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
@@ -38,6 +40,37 @@ class PhysicsData(Protocol):
 
     @property
     def sensordata(self) -> jax.Array: ...
+
+
+class MujocoData(struct.PyTreeNode):
+    """One simulation between two control steps: all that the next one depends on.
+
+    Attributes:
+        qpos: `(nq,)` float32.
+        qvel: `(nv,)` float32.
+        act: activations of muscles and filtered actuators, `(na,)` float32.
+        qacc_warmstart: `(nv,)` float32; the solver's initial guess, which makes a step a pure
+            function of this state.
+        sensordata: `(nsensordata,)` float32; empty for a model without sensors.
+    """
+
+    qpos: jax.Array
+    qvel: jax.Array
+    act: jax.Array
+    qacc_warmstart: jax.Array
+    sensordata: jax.Array
+
+    def restarted(
+        self, where: jax.Array, qpos: jax.Array, qvel: jax.Array, sensordata: jax.Array
+    ) -> MujocoData:
+        """Returns this state, or the given one with nothing remembered where `where` is true."""
+        return MujocoData(
+            qpos=jnp.where(where, qpos, self.qpos),
+            qvel=jnp.where(where, qvel, self.qvel),
+            act=jnp.where(where, 0.0, self.act),
+            qacc_warmstart=jnp.where(where, 0.0, self.qacc_warmstart),
+            sensordata=jnp.where(where, sensordata, self.sensordata),
+        )
 
 
 class PhysicsEngine(Protocol):
@@ -84,13 +117,22 @@ def make_engine(engine: str, model: mujoco.MjModel, num_envs: int = 1) -> Physic
 
     Raises:
         ValueError: the name is unknown.
-        EngineUnavailable: the engine cannot run on this machine.
+        EngineUnavailable: the engine cannot run on this machine, or none can step this model.
     """
     name = resolve(engine)
+    if model.npluginstate or model.nhistory:
+        what = "plugins that keep a state" if model.npluginstate else "delays"
+        raise EngineUnavailable(
+            f"the model has {what}, which would be lost between control steps: leave them out"
+        )
     if name == "mujoco":
         from envs.mujoco_engine import MujocoEngine
 
         return MujocoEngine(model)
-    from envs.mjx_engine import MjxEngine
+    if name == "mjx":
+        from envs.mjx_engine import MjxEngine
 
-    return MjxEngine(model, "warp" if name == "mjx-warp" else "jax", num_envs)
+        return MjxEngine(model)
+    from envs.warp_engine import WarpEngine
+
+    return WarpEngine(model, num_envs)

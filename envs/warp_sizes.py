@@ -12,6 +12,9 @@ import mujoco
 _Geom = mujoco.mjtGeom
 # Points at which a geom that lies on the floor touches it; shapes not named here, 4.
 _POINTS = {_Geom.mjGEOM_SPHERE: 1, _Geom.mjGEOM_ELLIPSOID: 1, _Geom.mjGEOM_CAPSULE: 2}
+# Pairs of geoms that are near each other, for each contact. Warp notes them in the contacts' buffer
+# before it looks closer: of a humanoid that lies about, 41 where 35 contacts are counted.
+_NEAR = 2
 # Where so few are counted, some geoms may touch each other as well.
 _FEWEST_CONTACTS = 12
 
@@ -31,6 +34,11 @@ def contacts(model: mujoco.MjModel) -> int:
     movable = {geom for geom in paired if model.body_weldid[model.geom_bodyid[geom]] != 0}
     kinds = [_Geom(model.geom_type[geom]) for geom in {*touching, *movable}]
     return max(_FEWEST_CONTACTS, sum(_POINTS.get(kind, 4) for kind in kinds))
+
+
+def near_pairs(model: mujoco.MjModel) -> int:
+    """Returns how many places one simulation takes in the buffer of all contacts, on average."""
+    return _NEAR * contacts(model)
 
 
 def constraint_rows(model: mujoco.MjModel) -> int:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from envs import host_call, registry
-from envs.mujoco_engine import MujocoData, MujocoEngine
+from envs.mujoco_engine import MujocoEngine
+from envs.physics import MujocoData
 
 STEPS, SUBSTEPS = 4, 2
 
@@ -143,7 +144,9 @@ def test_an_error_inside_physics_names_the_environment() -> None:
     qpos[2, 2] = 0.4
     data = jax.vmap(engine.init)(qpos, np.zeros((4, 6), np.float32))
     step = jax.jit(jax.vmap(lambda data: engine.step(data, jax.numpy.zeros(0), 1)))
-    with pytest.raises(jax.errors.JaxRuntimeError, match="PhysicsError: environment 2 of 4: "):
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match="PhysicsError: environment 2 of the 4 on its device: "
+    ):
         jax.block_until_ready(step(data))
     # The others, and the engine, go on.
     healthy = jax.tree.map(lambda leaf: leaf[:2], data)

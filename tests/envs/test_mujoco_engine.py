@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 
-from envs import registry
-from envs.mujoco_engine import MujocoData, MujocoEngine
+from envs import host_call, physics, registry
+from envs.mujoco_engine import MujocoEngine
+from envs.physics import MujocoData
 
 BATCH, STEPS, SUBSTEPS = 6, 4, 4
 
@@ -107,3 +111,54 @@ def test_a_failure_inside_reaches_the_caller(inputs: Arrays) -> None:
     data = engine.init(inputs[0][0], inputs[1][0])
     with pytest.raises(jax.errors.JaxRuntimeError, match="reshape"):
         jax.block_until_ready(engine.step(data, np.zeros(5, np.float32), SUBSTEPS))
+
+
+def test_by_another_version_of_xlas_interface(
+    inputs: Arrays, expected: MujocoData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_call, "_is_available", lambda: False)
+    uncached = functools.cache(host_call._callbacks.__wrapped__)
+    monkeypatch.setattr(host_call, "_callbacks", uncached)
+    assert_same_bits(run_scan(walker_engine(threads=2), inputs), expected)
+
+
+def test_as_accelerators_call(inputs: Arrays, expected: MujocoData) -> None:
+    # Without JAX in between, which on a CPU would wait for itself.
+    qpos, qvel, controls = inputs
+    engine = walker_engine(threads=2)
+    data = jax.device_get(jax.vmap(engine.init)(qpos, qvel))
+    one = jax.eval_shape(engine.init, qpos[0], qvel[0])
+    jax.eval_shape(lambda data, u: engine.step(data, u, SUBSTEPS), one, controls[0, 0])
+    name, shapes = f"{engine._name} step {SUBSTEPS}", tuple(jax.tree.leaves(one))
+    for ctrl in controls:
+        stepped = host_call._on_copies(name, shapes, 1, *jax.tree.leaves(data), ctrl)
+        data = jax.tree.unflatten(jax.tree.structure(data), stepped)
+    assert_same_bits(data, expected)
+
+
+@pytest.mark.parametrize("engine", ["mujoco", "mjx"])
+def test_activations_are_part_of_the_state(engine: str) -> None:
+    model = mujoco.MjModel.from_xml_string("""
+        <mujoco><worldbody><body><joint name="hinge" damping="1"/><geom size=".1"/></body></worldbody>
+        <actuator><general joint="hinge" dyntype="filter" dynprm="0.1"/></actuator></mujoco>""")
+    ours = physics.make_engine(engine, model)
+    start = ours.init(jnp.zeros(1), jnp.zeros(1))
+    step = jax.jit(lambda data: ours.step(data, jnp.ones(1), 3))
+    first, second = step(start), step(step(start))
+    theirs = mujoco.MjData(model)
+    theirs.ctrl[:] = 1.0
+    for stepped in (first, second):
+        mujoco.mj_step(model, theirs, nstep=3)
+        np.testing.assert_allclose(stepped.act, theirs.act, rtol=1e-6)
+        np.testing.assert_allclose(stepped.qpos, theirs.qpos, rtol=1e-4)
+    np.testing.assert_array_equal(step(start).act, first.act)
+    again = ours.restart(second, jnp.bool_(True), jnp.zeros(1), jnp.zeros(1))
+    np.testing.assert_array_equal(again.act, 0.0)
+
+
+def test_a_model_that_remembers_more_is_refused() -> None:
+    model = mujoco.MjModel.from_xml_string("""
+        <mujoco><worldbody><body><joint name="hinge"/><geom size=".1"/></body></worldbody>
+        <actuator><motor joint="hinge" nsample="3" delay="0.01"/></actuator></mujoco>""")
+    with pytest.raises(physics.EngineUnavailable, match="the model has delays, which would be"):
+        physics.make_engine("mujoco", model)

@@ -39,12 +39,12 @@ def test_an_interrupt_is_no_traceback(inside: bool, capsys: pytest.CaptureFixtur
 def test_failed_physics_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     @ends_cleanly
     def main(argv: list[str] | None) -> int:
-        failing(PhysicsError("environment 2 of 64: out of memory"))
+        failing(PhysicsError("environment 2 of the 64 on its device: out of memory"))
         return 0
 
     assert main([]) == 1
     said = capsys.readouterr().err
-    assert said == "error: MuJoCo failed in environment 2 of 64: out of memory\n"
+    assert said == "error: MuJoCo failed in environment 2 of the 64 on its device: out of memory\n"
 
 
 def test_other_errors_are_bugs() -> None:
