@@ -139,7 +139,8 @@ def test_as_accelerators_call(inputs: Arrays, expected: MujocoData) -> None:
 @pytest.mark.parametrize("engine", ["mujoco", "mjx"])
 def test_activations_are_part_of_the_state(engine: str) -> None:
     model = mujoco.MjModel.from_xml_string("""
-        <mujoco><worldbody><body><joint name="hinge" damping="1"/><geom size=".1"/></body></worldbody>
+        <mujoco><worldbody>
+        <body><joint name="hinge" damping="1"/><geom size=".1"/></body></worldbody>
         <actuator><general joint="hinge" dyntype="filter" dynprm="0.1"/></actuator></mujoco>""")
     ours = physics.make_engine(engine, model)
     start = ours.init(jnp.zeros(1), jnp.zeros(1))

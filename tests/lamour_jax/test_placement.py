@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,13 @@ from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.placement import for_run
 
+PAGE = (Path(__file__).parents[2] / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
+POLE, POLE_REWARD = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[:2]
+
 PROGRAM = """
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 
@@ -28,9 +35,11 @@ from lamour_jax.ppo.networks import ActorCritic
 from reward_codegen import compile_reward, library
 
 assert len(jax.devices()) == 8
-env = envs.load("hopper", start="ood", engine="mujoco")
+name, engine = sys.argv[1:]
+env = envs.load(name, start="ood", engine=engine)
+source = library.source(name) if name in envs.names() else Path("reward.py").read_text()
 sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
-program = compile_reward(library.source(env.name), **sizes)
+program = compile_reward(source, **sizes)
 config = PPOConfig(num_envs=16, unroll_length=16, minibatch_size=64, epochs=2)
 network = ActorCritic(env.observation_size, env.action_size, config.hidden_sizes)
 original = network.init(jax.random.key(1), config.std)
@@ -64,13 +73,17 @@ print("equal")
 
 
 @pytest.mark.slow
-def test_eight_devices_learn_what_one_does() -> None:
+@pytest.mark.parametrize(("robot", "engine"), [("hopper", "mujoco"), ("pole.py:Pole", "mjx")])
+def test_eight_devices_learn_what_one_does(robot: str, engine: str, tmp_path: Path) -> None:
+    (tmp_path / "pole.py").write_text(POLE)
+    (tmp_path / "reward.py").write_text(POLE_REWARD)
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, robot, engine],
+        cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,

@@ -1,0 +1,45 @@
+"""MJX as an engine: what it carries from step to step, and how exactly it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from envs import registry
+
+
+def products(jaxpr: Any) -> Iterator[Any]:
+    """Yields every matrix product of a program and of the programs in it."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
+
+
+def traced_step(name: str) -> tuple[Any, Any]:
+    env = registry.load(name, start="ood", engine="mjx")
+    data = jax.eval_shape(env.engine.init, jnp.zeros(env.model.nq), jnp.zeros(env.model.nv))
+    ctrl = jnp.zeros(env.model.nu)
+    return jax.make_jaxpr(lambda d, u: env.engine.step(d, u, 1))(data, ctrl), data
+
+
+def test_networks_may_be_computed_in_less_but_not_physics() -> None:
+    with jax.default_matmul_precision("bfloat16"):
+        program, _ = traced_step("hopper")
+    found = [equation.params["precision"] for equation in products(program.jaxpr)]
+    assert len(found) > 20
+    highest = jax.lax.Precision.HIGHEST
+    assert all(precision == (highest, highest) for precision in found)
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("hopper", 6 + 6 + 6), ("humanoid", 28 + 27 + 27)])
+def test_only_the_state_is_carried(name: str, numbers: int) -> None:
+    _, data = traced_step(name)
+    sensors = registry.get(name).make_model().nsensordata
+    assert sum(leaf.size for leaf in jax.tree.leaves(data)) == numbers + sensors
