@@ -7,6 +7,7 @@ began from. Nothing in it is code that anyone runs.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from lamour_jax.config import RunConfig, differences
-from lamour_jax.distributed import is_main
+from lamour_jax.distributed import from_main, is_main, on_any
 from lamour_jax.errors import UserError
 from lamour_jax.placement import whole
 from lamour_jax.ppo.learner import TrainState
@@ -212,15 +213,21 @@ def restore_newest(
     Raises:
         UserError: there are checkpoints, and none is good; or they are of another run.
     """
-    there = [checkpoints.steps for checkpoints in kept]
+    # All processes try the same ones, and go on from one that is good for all.
+    seen = json.loads(from_main(json.dumps([sorted(checkpoints.steps) for checkpoints in kept])))
+    there = [set(steps) for steps in seen]
     for steps in sorted(set.intersection(*there) & measured, reverse=True):
+        states, damage = [], ""
         try:
             states = [
                 checkpoints.restore(steps, template)
                 for checkpoints, template in zip(kept, templates, strict=True)
             ]
         except Damaged as error:
-            say(f"the checkpoint after {steps:,} steps is damaged ({error}): passed over")
+            damage = str(error)
+        if any(on_any(bool(damage))):
+            damage = damage or "for another process"
+            say(f"the checkpoint after {steps:,} steps is damaged ({damage}): passed over")
             continue
         for checkpoints in kept:
             checkpoints.forget_after(steps)

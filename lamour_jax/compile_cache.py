@@ -23,7 +23,7 @@ def default_folder() -> Path:
     return base / "lamour_jax" / "programs" / _processor()
 
 
-def enable(wanted: bool = True) -> None:
+def enable(wanted: bool = True, own_folder: bool = True) -> None:
     """Keeps compiled programs from now on; call it before anything is compiled.
 
     Whoever sets `JAX_COMPILATION_CACHE_DIR` has chosen another folder, which is left alone. One
@@ -31,11 +31,13 @@ def enable(wanted: bool = True) -> None:
 
     Args:
         wanted: False: neither reads nor keeps programs.
+        own_folder: False: keeps them only where `JAX_COMPILATION_CACHE_DIR` says. Of several
+            processes one alone writes, so that only a folder which all hosts share serves them.
     """
     if not wanted:
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+    if jax.config.jax_compilation_cache_dir or not own_folder:  # type: ignore[attr-defined]
         return
     folder = default_folder()
     try:

@@ -101,8 +101,12 @@ def on_any(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in np.any(everywhere, axis=0).tolist())
 
 
-def main_first(action: Callable[[], T]) -> T:
+def main_first(action: Callable[[], T], between: Callable[[], None] = lambda: None) -> T:
     """Returns what `action` does, on the main process first and then on the others.
+
+    Args:
+        action: what each process does.
+        between: what all do together after the main one's action, before the others'.
 
     Raises:
         UserError: it failed on the main process; the same error on all.
@@ -113,6 +117,7 @@ def main_first(action: Callable[[], T]) -> T:
         failed = from_main("")
         if failed:
             raise UserError(failed)
+        between()
         return action()
     try:
         done = action()
@@ -120,6 +125,7 @@ def main_first(action: Callable[[], T]) -> T:
         from_main(str(error))
         raise
     from_main("")
+    between()
     return done
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,13 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
         num_envs=job.episodes,
     )
     with console.stage(f"{config.env} from start {job.start!r} in {env.engine.name}"):
-        measure = Evaluator(env, controller, job.episodes, arguments.sampled, record=True)
-        measured = measure(agent, job.seed)
+        evaluator = Evaluator(controller, job.episodes)
+        measure = partial(evaluator, env, seed=job.seed, sampled=arguments.sampled)
+        measured = measure(agent, record=True)
         summary = measured.summary()
         retention = {}
         if controller.original is not None and job.start == "ordinary":
-            before_return = measure(controller.original, job.seed).summary()["return"]
+            before_return = measure(controller.original).summary()["return"]
             retention = {
                 "original_return_before": before_return,
                 "retention": summary["return"] / before_return if before_return else float("nan"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -69,57 +70,82 @@ class Episodes(struct.PyTreeNode):
 
 
 class Evaluator:
-    """Measures agents on one environment; compiled once, used for every agent."""
+    """Measures agents from any start of a robot.
 
-    def __init__(
-        self,
-        env: RecoveryEnv,
-        controller: Controller,
-        episodes: int,
-        sampled: bool = False,
-        record: bool = False,
-    ):
-        """Prepares the compiled evaluation.
+    Physics takes long to compile: starts of the same time limit share one program.
+    """
+
+    def __init__(self, controller: Controller, episodes: int):
+        """Prepares the evaluation.
 
         Args:
-            env: built with `terminate=False`: early termination is accounted for afterwards.
             controller: how agents act.
             episodes: how many run side by side, once each.
+        """
+        self._controller = controller
+        self._episodes = episodes
+        self._resets: dict[RecoveryEnv, Callable[[jax.Array], State]] = {}
+        self._programs: dict[int, Callable[..., Episodes]] = {}
+
+    def __call__(
+        self,
+        env: RecoveryEnv,
+        agent: Agent,
+        seed: int,
+        sampled: bool = False,
+        record: bool = False,
+    ) -> Episodes:
+        """Runs the episodes; the same seed gives the same starts and noise.
+
+        Args:
+            env: built with `terminate=False`: early termination is accounted for afterwards. From
+                call to call it differs in nothing but the start.
+            agent: who acts.
+            seed: of starts and noise.
             sampled: with the policies' noise instead of mean actions.
             record: keep what the episodes look like.
         """
+        start_key, act_key = jax.random.split(jax.random.key(seed))
+        if env not in self._resets:
+            self._resets[env] = jax.jit(jax.vmap(env.reset))
+        start = self._resets[env](jax.random.split(start_key, self._episodes))
+        if env.time_limit not in self._programs:
+            self._programs[env.time_limit] = jax.jit(partial(self._run, env))
+        measured = self._programs[env.time_limit](agent, start, act_key, sampled)
+        return measured if record else measured.replace(recording=None)
 
-        def run(agent: Agent, key: jax.Array) -> Episodes:
-            def policy(state: State, key: jax.Array) -> jax.Array:
-                return controller(agent, state, key if sampled else None)
+    def _run(
+        self, env: RecoveryEnv, agent: Agent, start: State, key: jax.Array, sampled: jax.Array
+    ) -> Episodes:
+        def policy(state: State, key: jax.Array) -> jax.Array:
+            return jax.lax.cond(
+                sampled,
+                lambda: self._controller(agent, state, key),
+                lambda: self._controller(agent, state),
+            )
 
-            return run_episodes(env, policy, key, episodes, record)
-
-        self._run = jax.jit(run)
-
-    def __call__(self, agent: Agent, seed: int) -> Episodes:
-        """Runs the episodes; the same seed gives the same starts and noise."""
-        return self._run(agent, jax.random.key(seed))
+        return run_episodes(env, policy, start, key)
 
 
 def run_episodes(
     env: RecoveryEnv,
     policy: Callable[[State, jax.Array], jax.Array],
+    start: State,
     key: jax.Array,
-    episodes: int,
-    record: bool = False,
 ) -> Episodes:
-    """Runs `episodes` side by side to the time limit; `policy` maps states and a key."""
-    start_key, act_key = jax.random.split(key)
-    start = state = jax.vmap(env.reset)(jax.random.split(start_key, episodes))
-    zero = jnp.zeros(episodes)
+    """Runs a batch of episodes from `start` to the time limit, with a recording.
+
+    `policy` maps a batch of states and a key to actions.
+    """
+    state = start
+    zero = jnp.zeros(len(start.done))
     Carry = tuple[State, jax.Array, jax.Array, jax.Array]
     Seen = tuple[jax.Array, jax.Array]
 
     def seen(state: State) -> Seen:
         return state.data.qpos, state.info["healthy"]
 
-    def step(carry: Carry, key: jax.Array) -> tuple[Carry, Seen | None]:
+    def step(carry: Carry, key: jax.Array) -> tuple[Carry, Seen]:
         state, episode_return, full_return, running = carry
         at_goal = state.info["success"]  # and not only by this step
         state = jax.vmap(env.step)(state, policy(state, key))
@@ -127,20 +153,17 @@ def run_episodes(
         full_return = full_return + jnp.where(running, state.reward, 0.0)
         would_run = running & ~state.info["fell"] & ~at_goal
         episode_return = episode_return + jnp.where(would_run, state.reward, 0.0)
-        return (state, episode_return, full_return, running), seen(state) if record else None
+        return (state, episode_return, full_return, running), seen(state)
 
     (state, episode_return, full_return, running), later = jax.lax.scan(
         step,
         (state, zero, zero, zero == 0.0),
-        jax.random.split(act_key, env.time_limit),
+        jax.random.split(key, env.time_limit),
     )
-    recording = None
-    if later is not None:
-        qpos, healthy = (
-            jnp.concatenate([first[:, None], jnp.swapaxes(rest, 0, 1)], axis=1)
-            for first, rest in zip(seen(start), later, strict=True)
-        )
-        recording = Recording(qpos, healthy, start.data.qvel)
+    qpos, healthy = (
+        jnp.concatenate([first[:, None], jnp.swapaxes(rest, 0, 1)], axis=1)
+        for first, rest in zip(seen(start), later, strict=True)
+    )
     streak = state.info["healthy_streak"]
     recovered = running & (streak >= env.recovered_share * env.time_limit)
     return Episodes(
@@ -150,5 +173,5 @@ def run_episodes(
         episode_return=episode_return,
         full_return=full_return,
         succeeded=state.info["success"] if env.has_goal else None,
-        recording=recording,
+        recording=Recording(qpos, healthy, start.data.qvel),
     )

@@ -74,10 +74,11 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             placement=for_run(config),
         )
         controller = Controller(learner.network)
-        quick = Evaluator(ordinary, controller, config.evaluation.episodes_during_training)
+        quick = Evaluator(controller, config.evaluation.episodes_during_training)
 
         def evaluate(agent: Agent) -> dict[str, float]:
-            return {f"eval/{name}": v for name, v in quick(agent, seed + 1).summary().items()}
+            summary = quick(ordinary, agent, seed + 1).summary()
+            return {f"eval/{name}": value for name, value in summary.items()}
 
         def facts(latest: dict[str, float]) -> dict[str, str]:
             names = {"return": "episode/return", "ordinary return": "eval/return"}
@@ -111,8 +112,8 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
 
     with console.stage(f"Evaluation ({config.evaluation.episodes} episodes each)"):
         episodes = config.evaluation.episodes
-        mean = Evaluator(ordinary, controller, episodes)(agent, seed).summary()
-        sampled = Evaluator(ordinary, controller, episodes, sampled=True)(agent, seed).summary()
+        measure = functools.partial(Evaluator(controller, episodes), ordinary, agent, seed)
+        mean, sampled = measure().summary(), measure(sampled=True).summary()
     result = {
         "env": env.name,
         "stage": "original",

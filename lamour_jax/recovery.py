@@ -101,7 +101,6 @@ def run_recoveries(
 
     def load_rewards() -> Reward:
         for seeded, folder in zip(configs, folders, strict=True):
-            folder.refresh()
             reward = load_reward(
                 seeded,
                 env,
@@ -113,8 +112,12 @@ def run_recoveries(
             folder.write_text("config.yaml", seeded.to_yaml())
         return reward
 
+    def share() -> None:
+        for folder in folders:
+            folder.share()
+
     with console.stage("Reward"):
-        reward = main_first(load_rewards)
+        reward = main_first(load_rewards, between=share)
         identities = [
             Identity(seeded, reward.program.source, digest(original)) for seeded in configs
         ]
@@ -128,9 +131,10 @@ def run_recoveries(
         )
         controller = Controller(network, objective, original)
         out_of_distribution = load(config.start, terminate=False)
+        whole = Evaluator(controller, episodes)
         measure = {
-            config.start: Evaluator(out_of_distribution, controller, episodes, record=True),
-            "ordinary": Evaluator(load("ordinary", terminate=False), controller, episodes),
+            config.start: partial(whole, out_of_distribution, record=True),
+            "ordinary": partial(whole, load("ordinary", terminate=False)),
         }
         before = [{name: run(original, seed) for name, run in measure.items()} for seed in seeds]
         ordinary, ood = (before[0][name].summary() for name in ("ordinary", config.start))
@@ -152,12 +156,10 @@ def run_recoveries(
             guard=config.guard,
             placement=placement,
         )
-        quick = Evaluator(
-            out_of_distribution, controller, config.evaluation.episodes_during_training
-        )
+        quick = Evaluator(controller, config.evaluation.episodes_during_training)
 
         def evaluate(seed: int, agent: Agent) -> dict[str, float]:
-            summary = quick(agent, seed + 1).summary()
+            summary = quick(out_of_distribution, agent, seed + 1).summary()
             return {f"eval/{name}": value for name, value in summary.items()}
 
         def keep_best(folder: RunFolder, agent: Agent, row: dict[str, float]) -> None:
@@ -189,13 +191,13 @@ def run_recoveries(
     with console.stage(f"Evaluation ({episodes} episodes each)"):
         noisy = load("ood-noisy", terminate=False)
         measure |= {
-            config.start + SAMPLED: Evaluator(out_of_distribution, controller, episodes, True),
-            "ood-noisy": Evaluator(noisy, controller, episodes),
-            "ood-noisy" + SAMPLED: Evaluator(noisy, controller, episodes, True),
+            config.start + SAMPLED: partial(whole, out_of_distribution, sampled=True),
+            "ood-noisy": partial(whole, noisy),
+            "ood-noisy" + SAMPLED: partial(whole, noisy, sampled=True),
         }
         if "ood-wide" in env.all_starts():
             wide = load("ood-wide", terminate=False)
-            measure.setdefault("ood-wide", Evaluator(wide, controller, episodes))
+            measure.setdefault("ood-wide", partial(whole, wide))
         after = [
             {name: run(agent, seed) for name, run in measure.items()}
             for agent, seed in zip(agents, seeds, strict=True)

@@ -73,6 +73,7 @@ def reward_task(
             raise UserError(f"start {start!r} of {name} is healthy: nothing to recover from")
         ordinary = envs.load(name, start="ordinary", engine="mujoco", terminate=False)
         probes = make_probes(env, ordinary, *original)
+        fallen = np.asarray(_state(env, start))
     return RewardTask(
         name=env.name,
         description=env.description(),
@@ -80,7 +81,7 @@ def reward_task(
         state_size=env.recovery_state_size,
         action_size=env.action_size,
         picture=_picture(env, start, say) if picture else None,
-        situation=state_in_words(env.description(), np.asarray(_state(env, start))),
+        situation=state_in_words(env.description(), fallen),
         probes=probes,
         manipulation=env.name in _MANIPULATION,
     )
@@ -105,7 +106,8 @@ def sizes(name: str) -> tuple[int, int]:
 
 def is_healthy_start(env: RecoveryEnv, start: str) -> bool:
     """Returns whether the robot is healthy at a start, its noise left aside."""
-    return bool(env.is_healthy(env.engine.init(*_pose(env, start))))
+    healthy = jax.jit(lambda qpos, qvel: env.is_healthy(env.engine.init(qpos, qvel)))
+    return bool(healthy(*_pose(env, start)))
 
 
 def make_probes(

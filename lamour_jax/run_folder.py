@@ -10,14 +10,19 @@ import json
 import math
 import shutil
 import tempfile
+import time
+import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lamour_jax.distributed import from_main, is_main, on_any, several
 from lamour_jax.errors import UserError
 
 # What every process of a run reads.
 _SHARED = ("config.yaml", "metrics.jsonl", "reward.py", "reward_report.json")
+# Seconds that a network's file system may take to show what another host has written.
+_APPEARS_WITHIN = 30.0
 # What a run writes before its settings, with which it has begun.
 _EARLY = ("generation", "reward.py", "reward_report.json", "reward_report.txt")
 
@@ -87,14 +92,35 @@ class RunFolder:
         folder = cls.__new__(cls)
         folder._name(Path(tempfile.mkdtemp(prefix="lamour_jax-")), main)
         atexit.register(shutil.rmtree, folder.path, ignore_errors=True)
-        folder.refresh()
         return folder
 
-    def refresh(self) -> None:
-        """Copies what the main process has written so far, if this is another."""
-        for name in _SHARED if self._main != self.path else ():
-            if (self._main / name).is_file():
-                shutil.copy(self._main / name, self.path / name)
+    def share(self) -> None:
+        """Gives the other processes what the main one has written so far; called by all of them.
+
+        It is sent, not read: a network's file system may show them what was there before.
+
+        Raises:
+            UserError: not all of them see the main one's folder, where their checkpoints go.
+        """
+        if not several():
+            return
+        mark = self._main / f".{from_main(uuid.uuid4().hex)}.partial"
+        texts = {}
+        if is_main():
+            mark.touch()
+            there = [name for name in _SHARED if (self.path / name).is_file()]
+            texts = {name: (self.path / name).read_text(encoding="utf-8") for name in there}
+        texts = json.loads(from_main(json.dumps(texts)))
+        [missing] = on_any(not _appears(mark))
+        if is_main():
+            mark.unlink()
+        if missing:
+            raise UserError(
+                f"not every process of this run sees the folder {self._main}: give --out on "
+                "storage that all hosts share"
+            )
+        for name, text in texts.items() if not is_main() else ():
+            self.write_text(name, text)
 
     def _name(self, path: Path, main: Path | None = None) -> None:
         self.path, self._main = path, main or path
@@ -142,6 +168,16 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
             break  # half written when the run was interrupted
         rows.append({k: math.nan if value is None else value for k, value in row.items()})
     return rows
+
+
+def _appears(file: Path) -> bool:
+    """Returns whether a file is there, or comes to be seen soon."""
+    end = time.monotonic() + _APPEARS_WITHIN
+    while not file.exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _probe(path: Path) -> None:

@@ -184,11 +184,12 @@ def main(argv: list[str] | None = None) -> int:
         # First of all: JAX must not have been used when processes meet.
         connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
         # A kept program is one for the devices of the process that compiled it.
-        compile_cache.enable(arguments.compile_cache and not several())
+        compile_cache.enable(arguments.compile_cache, own_folder=not several())
         with others, interruption.handled(command.how_to_go_on), _speaking(is_main()):
             command.run(console)
     except interruption.Interrupted as interrupted:
         print(f"{interrupted}; {command.how_to_go_on()}", file=sys.stderr)
+        leave(interrupted.status)
         return interrupted.status
     except (UserError, EngineUnavailable, envs.EnvironmentUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -228,6 +229,8 @@ class Command:
             self._paths = [arguments.resume]
             _resume(arguments, console)
             return
+        if several() and arguments.out is None:
+            raise UserError("several processes share one folder: give all of them the same --out")
         config = resolve(arguments)
         loggers.require(config.log)
         self._out = arguments.out or RunFolder.default_path(envs.registry.get(config.env).name)
@@ -247,13 +250,16 @@ class Command:
             if (found := main_first(partial(self._open, seeded, path, console))) is not None
         )
         if not arguments.together:
-            for found in opened:
-                _run(*found, console)
+            for seeded, folder in opened:
+                folder.share()
+                _run(seeded, folder, console)
         elif left := list(opened):
-            seeded, folders = [config for config, _ in left], [folder for _, folder in left]
+            config, folders = left[0][0], [folder for _, folder in left]
+            for folder in folders:
+                folder.share()
             set_precision(config.precision)
-            _announce(seeded[0], folders, console)
-            run_recoveries(seeded, folders, console)
+            _announce(config, folders, console)
+            run_recoveries([config for config, _ in left], folders, console)
 
     def _open(
         self, config: RunConfig, path: Path, console: Console
@@ -305,6 +311,7 @@ def _resume(arguments: Arguments, console: Console) -> None:
         raise UserError("--resume brings all its settings; leave the other options out")
     assert arguments.resume is not None
     folder = main_first(partial(_folder, arguments.resume, RunFolder.reopen))
+    folder.share()
     config = read_config(folder.path)
     validate(config)
     loggers.require(config.log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from lamour_jax import bad_states, interruption
 from lamour_jax.checkpoints import Checkpoints, Identity, restore_newest
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.console import Console
-from lamour_jax.distributed import on_any
+from lamour_jax.distributed import from_main, on_any
 from lamour_jax.errors import UserError
 from lamour_jax.loggers import Loggers
 from lamour_jax.placement import local
@@ -227,7 +228,8 @@ def _begin(
     What was measured after the checkpoints is dropped, and will be measured again.
     """
     states = [learner.init(run.config.seed) for run in runs]
-    rows = [run.folder.metrics() for run in runs]
+    # As the main process knows them: others may not see yet what was written last.
+    rows = json.loads(from_main(json.dumps([run.folder.metrics() for run in runs])))
     measured = set.intersection(*({row["env_steps"] for row in own} for own in rows))
     restored = restore_newest(kept, states, measured, say)
     done = 0

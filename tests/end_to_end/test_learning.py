@@ -23,7 +23,7 @@ STEPS = 1_200_000
 def test_half_cheetah_learns_to_recover(tmp_path: Path) -> None:
     header, original = policies.load_original("half_cheetah")
     ood = envs.load("half_cheetah", start="ood", engine="mujoco", terminate=False)
-    before = Evaluator(ood, Controller(header.network()), EPISODES)(original, seed=0).summary()
+    before = Evaluator(Controller(header.network()), EPISODES)(ood, original, 0).summary()
     assert before["recovery_rate"] <= 0.05, "there is nothing to learn"
 
     options = ["--engine", "mujoco", "--steps", str(STEPS), "--out", str(tmp_path / "out")]

@@ -15,11 +15,15 @@ import numpy as np
 import pytest
 
 ITERATIONS, BATCH = 40, 128
+ORIGINAL = (
+    *("--stage", "original", "--steps", str(ITERATIONS * BATCH)),
+    *("--set", "ppo.hidden_sizes=[8]"),
+)
+RECOVERY = ("--reward", "library", "--steps", str(3 * BATCH))
 TINY = (
-    *("--stage", "original", "--env", "hopper", "--engine", "mujoco"),
-    *("--num-envs", "8", "--steps", str(ITERATIONS * BATCH), "--log", "none"),
+    *("--env", "hopper", "--engine", "mujoco", "--num-envs", "8", "--log", "none"),
     *("--set", "ppo.unroll_length=16", "--set", "ppo.minibatch_size=64", "--set", "ppo.epochs=1"),
-    *("--set", "ppo.hidden_sizes=[8]", "--set", f"checkpoints.every_steps={BATCH}"),
+    *("--set", f"checkpoints.every_steps={BATCH}"),
     *("--set", "evaluation.episodes=2", "--set", "evaluation.episodes_during_training=2"),
     *("--set", "evaluation.during_training=1"),
 )
@@ -56,16 +60,16 @@ def wait_for_rows(out: Path, count: int, processes: list[subprocess.Popen[str]])
 @pytest.mark.slow
 def test_two_processes_are_killed_and_end_as_one_that_was_not(tmp_path: Path) -> None:
     whole, shared = tmp_path / "whole", tmp_path / "shared"
-    single = begin(whole)
+    single = begin(whole, *ORIGINAL)
     assert single.wait(timeout=300) == 0, single.communicate()
 
-    killed = begin_two(shared)
+    killed = begin_two(shared, *ORIGINAL)
     wait_for_rows(shared, ITERATIONS // 4, killed)
     for process in killed:
         process.send_signal(signal.SIGKILL)
         process.communicate()
 
-    stopped = begin_two(shared, "--auto-resume")
+    stopped = begin_two(shared, *ORIGINAL, "--auto-resume")
     wait_for_rows(shared, ITERATIONS // 2, stopped)
     stopped[1].send_signal(signal.SIGTERM)  # one is told to stop, and both do
     for process in stopped:
@@ -74,7 +78,7 @@ def test_two_processes_are_killed_and_end_as_one_that_was_not(tmp_path: Path) ->
         assert "to go on: python -m lamour_jax.train --resume" in said
     assert ITERATIONS // 2 <= len(rows(shared)) < ITERATIONS
 
-    last = begin_two(shared, "--auto-resume")
+    last = begin_two(shared, *ORIGINAL, "--auto-resume")
     said = [process.communicate(timeout=300) for process in last]
     assert [process.returncode for process in last] == [0, 0], said
     assert "goes on after" in said[0][0]
@@ -91,6 +95,21 @@ def test_two_processes_are_killed_and_end_as_one_that_was_not(tmp_path: Path) ->
             np.testing.assert_allclose(*(p[name] for p in policies), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_two_processes_teach_to_recover(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    two = begin_two(shared, *RECOVERY)
+    said = [process.communicate(timeout=600) for process in two]
+    assert [process.returncode for process in two] == [0, 0], said
+    assert "reward code from library/hopper" in said[0][0]
+    assert "hopper" not in said[1][0], "one speaks"
+    assert json.loads((shared / "result.json").read_text())["env_steps"] == 3 * BATCH
+    assert len(rows(shared)) == 3
+    for process in (0, 1):
+        wrote = list((shared / "checkpoints").glob(f"*/state/ocdbt.process_{process}"))
+        assert wrote, "each process writes its share of the checkpoints"
+
+
 def test_processes_that_do_not_belong_together_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     from lamour_jax.train import main
 
@@ -100,6 +119,6 @@ def test_processes_that_do_not_belong_together_are_told(capsys: pytest.CaptureFi
         ("--coordinator", "a:1", "--num-processes", "2", "--process-id", "2"): "must be 0 to 1",
         ("--devices", "3"): "--devices 3: there are only",
     }.items():
-        assert main([*TINY, *words]) == 2
+        assert main([*TINY, *ORIGINAL, *words]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and said in error and error.count("\n") == 1

@@ -77,13 +77,23 @@ def test_only_the_first_iteration_compiles(learner: Learner) -> None:
 
 def test_only_the_first_evaluation_compiles(learner: Learner) -> None:
     env = envs.load("hopper", engine="mujoco", episode_length=5)
-    evaluator = Evaluator(env, Controller(learner.network), episodes=3)
+    evaluator = Evaluator(Controller(learner.network), episodes=3)
     agent = learner.init(0).agent
-    evaluator(agent, 0).summary()
+    evaluator(env, agent, 0).summary()
     other = jax.tree.map(lambda leaf: leaf + 0, learner.init(1).agent)
     with CompilationCounter() as counter:
-        evaluator(other, 1).summary()
+        evaluator(env, other, 1, sampled=True).summary()
     assert counter.compiled + counter.loaded == 0
+
+
+def test_starts_share_the_program_of_an_evaluation(learner: Learner) -> None:
+    evaluator = Evaluator(Controller(learner.network), episodes=3)
+    agent = learner.init(0).agent
+    for start in ("ordinary", "ood", "ood-noisy"):
+        env = envs.load("hopper", start=start, engine="mujoco", episode_length=5)
+        evaluator(env, agent, 0).summary()
+    [program] = evaluator._programs.values()
+    assert program._cache_size() == 1
 
 
 def test_memory_does_not_grow_over_iterations(learner: Learner) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from envs import RecoveryEnv, State
+from envs.physics import MujocoData
 from lamour_jax.evaluation import Episodes, run_episodes
 
 TIME_LIMIT = 10  # so that the last fifth is 2 steps
@@ -39,7 +40,7 @@ class Scripted:
     def reset(self, key: jax.Array) -> State:
         healthy, zero = jnp.bool_(self._healthy_at_start), jnp.float32(0.0)
         return State(
-            data=(),
+            data=MujocoData(*5 * [jnp.zeros(1)]),
             obs=jnp.zeros(1),
             reward=zero,
             done=zero,
@@ -78,9 +79,8 @@ class Scripted:
 
 def measure(health: str, healthy_at_start: bool = False, episodes: int = 1) -> Episodes:
     env = cast(RecoveryEnv, Scripted(health, healthy_at_start))
-    return run_episodes(
-        env, lambda state, key: jnp.zeros_like(state.obs), jax.random.key(0), episodes
-    )
+    start = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), episodes))
+    return run_episodes(env, lambda state, key: jnp.zeros_like(state.obs), start, jax.random.key(1))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lamour_jax import run_folder
 from lamour_jax.errors import UserError
 from lamour_jax.run_folder import RunFolder
 
@@ -84,3 +85,38 @@ def test_default_path_names_the_robot() -> None:
     path = RunFolder.default_path("ant")
     assert path.parent == Path("runs")
     assert path.name.endswith("-ant")
+
+
+def of_two_processes(
+    monkeypatch: pytest.MonkeyPatch, folder: RunFolder, index: int, said: list[str]
+) -> None:
+    """Lets `folder.share()` be called by one process of two; `said` is what the main one says."""
+    monkeypatch.setattr(run_folder, "several", lambda: True)
+    monkeypatch.setattr(run_folder, "is_main", lambda: index == 0)
+    monkeypatch.setattr(run_folder, "from_main", lambda text: said.pop(0) if said else text)
+    monkeypatch.setattr(run_folder, "on_any", lambda *flags: flags)
+    monkeypatch.setattr(run_folder, "_APPEARS_WITHIN", 0.2)
+    folder.share()
+
+
+def test_the_main_process_shares_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = RunFolder(tmp_path / "run")
+    main.write_text("reward.py", "code")
+    main.write_text("result.json", "not for others")
+    follower = RunFolder.follow(main.path)
+    (main.path / ".token.partial").touch()
+    of_two_processes(monkeypatch, follower, 1, ["token", '{"reward.py": "code"}'])
+    assert (follower.path / "reward.py").read_text() == "code"
+    (main.path / ".token.partial").unlink()
+    of_two_processes(monkeypatch, main, 0, [])
+    assert {file.name for file in main.path.iterdir()} == {"reward.py", "result.json"}
+
+
+def test_processes_that_do_not_see_one_folder_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = RunFolder.follow(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="not every process of this run sees the folder"):
+        of_two_processes(monkeypatch, follower, 1, ["token", "{}"])
