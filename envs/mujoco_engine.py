@@ -13,6 +13,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -28,14 +29,22 @@ class PhysicsError(RuntimeError):
     """MuJoCo itself failed in some environments; the message names the first and says why."""
 
 
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of each period (Linux, cgroup v2)
 # Of `MujocoData`: what a step begins from, and what it leaves.
 _STATE = ("qpos", "qvel", "act", "qacc_warmstart")
 _FIELDS = (*_STATE, "sensordata")
 
 
 def available_cores() -> int:
-    """Returns the number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the number of cores that this process may run on, a container's quota included."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _CPU_QUOTA.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # not on Linux, or `max`: no quota
+        return cores
 
 
 class MujocoEngine:

@@ -160,6 +160,8 @@ def resolve(arguments: Arguments) -> RunConfig:
     if config.engine not in robot.engines:
         only = ", ".join(robot.engines)
         raise UserError(f"{robot.name} has an engine of its own: --engine {only}")
+    if arguments.together and config.engine == "mjx-warp":
+        raise UserError("--together is not for --engine mjx-warp: its environments share a buffer")
     _check_name("--method", config.method, METHODS)
     if (config.env, config.stage) != (name, arguments.stage):
         raise UserError("choose the robot by --env and the stage by --stage, not by --set")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import host_call, physics, registry
+from envs import host_call, mujoco_engine, physics, registry
 from envs.mujoco_engine import MujocoEngine
 from envs.physics import MujocoData
 
@@ -53,6 +55,19 @@ def expected(inputs: Arrays) -> MujocoData:
 
 def assert_same_bits(actual: MujocoData, expected: MujocoData) -> None:
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000\n", 8), ("200000 100000\n", 2), ("50000 100000\n", 1), ("9999999 100000", 8)],
+)
+def test_cores_within_a_containers_quota(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(mujoco_engine, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert mujoco_engine.available_cores() == cores
 
 
 def test_any_number_of_threads(inputs: Arrays, expected: MujocoData) -> None:

@@ -80,3 +80,9 @@ def test_it_takes_several_seeds_of_a_recovery(
     assert main(["--together", *others]) == 2
     said = capsys.readouterr().err
     assert said == "error: --together is for --seeds 2 or more of the recovery stage\n"
+
+
+def test_it_is_not_for_an_engine_with_one_buffer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--together", "--seeds", "2", "--engine", "mjx-warp"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --together is not for --engine mjx-warp")
