@@ -15,7 +15,7 @@ from lamour_jax.errors import UserError
 from lamour_jax.recoveries.__main__ import main, record
 
 
-@pytest.mark.parametrize("name", ["ant", "half_cheetah", "hopper", "push_chair", "walker2d"])
+@pytest.mark.parametrize("name", envs.names())
 def test_they_lead_from_the_ground_to_health(name: str) -> None:
     env = envs.load(name, start="ood", engine="mujoco")
     found = recoveries.load(name)
@@ -30,7 +30,7 @@ def test_they_lead_from_the_ground_to_health(name: str) -> None:
 
 
 def test_robots_without_any_have_none() -> None:
-    assert recoveries.load("humanoid") is None
+    assert recoveries.load("pole") is None
 
 
 def test_only_what_comes_back_is_recorded() -> None:
