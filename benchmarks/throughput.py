@@ -247,8 +247,8 @@ def print_tables(console: Console, name: str, results: list[dict[str, Any]]) -> 
     if not compared:
         return
     table = Table(title=f"{name}: our training against others", title_justify="left")
-    columns = ("envs", "other", "steps/s", "ours is", "quartiles", "like for like")
-    for column in (*columns, "compiling", "memory/env"):
+    compared_by = ("steps/s", "ours is", "quartiles", "like for like")
+    for column in ("envs", "other", *compared_by, "compiling", "memory/env"):
         table.add_column(column, justify="left" if column == "other" else "right")
     for result in results:
         for other in compared:

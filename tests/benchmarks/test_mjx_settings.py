@@ -32,6 +32,7 @@ def test_states_and_settings() -> None:
     assert len({setting.name for setting in settings}) == len(settings)
 
 
+@pytest.mark.slow
 def test_smallest_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each setting is a program of its own, which takes a while to compile.
     monkeypatch.setattr(mjx_settings, "settings_of", lambda env: settings_of(env)[:1])
