@@ -313,13 +313,13 @@ class GridRunner:
         slot = min(set(range(self._jobs)) - {child.slot for child in self._running})
         runs[0].folder.parent.mkdir(parents=True, exist_ok=True)
         output = runs[0].log.open("wb")
-        with _share_of_cores(slot, self._jobs):
+        with share_of_cores(slot, self._jobs):
             process = subprocess.Popen(
                 self._command_line(runs, resumed),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(self._jobs),
+                env=os.environ | share_of_accelerators(slot, self._jobs, _nvidia_devices()),
                 pass_fds=(self._lock_descriptor,),
                 # Ctrl-C reaches this process alone, which then ends its children.
                 start_new_session=True,
@@ -386,7 +386,7 @@ def _termination_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _share_of_cores(slot: int, jobs: int) -> Iterator[None]:
+def share_of_cores(slot: int, jobs: int) -> Iterator[None]:
     """Children begun in here may use one of `jobs` even shares of this process's cores.
 
     The affinity is the calling thread's own, and children inherit it: unlike with a function run
@@ -403,7 +403,29 @@ def _share_of_cores(slot: int, jobs: int) -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def _environment(jobs: int) -> dict[str, str]:
-    """An accelerator's memory is shared as well: by default JAX takes most of it at once."""
-    share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / jobs:.3f}"} if jobs > 1 else {}
-    return share | os.environ
+def share_of_accelerators(slot: int, jobs: int, devices: list[str]) -> dict[str, str]:
+    """Returns settings of the environment by which one of `jobs` processes keeps to its share.
+
+    Left to themselves, all would take all of the NVIDIA GPUs, and most of their memory at once.
+
+    Args:
+        slot: which process.
+        jobs: how many.
+        devices: the GPUs' names; without any, what accelerator there is has its memory shared.
+    """
+    if jobs == 1:
+        return {}
+    own = devices[slot::jobs] or devices[slot % len(devices) :][:1] if devices else []
+    on_one = -(-jobs // len(devices)) if devices else jobs
+    settings = {"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {}
+    if on_one > 1 and "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
+        settings["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / on_one:.3f}"
+    return settings
+
+
+def _nvidia_devices() -> list[str]:
+    """Returns the GPUs that a child may use; JAX, which knows, would take them for itself."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip()]
+    return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]

@@ -31,8 +31,9 @@ from benchmarks.subjects import Subject, compile_timed
 from benchmarks.throughput import machine_facts, names, spread, take_turns
 from envs import RecoveryEnv
 from envs.mjx_engine import MjxEngine
+from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
-from lamour_jax.system import system_facts
+from lamour_jax.system import set_precision, system_facts
 
 # Control steps after which the error is taken. Later, contacts make all differences grow.
 _HORIZONS = (1, 5)
@@ -169,6 +170,7 @@ def errors(actual: Any, expected: Any) -> dict[str, dict[str, float]]:
 
 def measure(name: str, arguments: Arguments) -> dict[str, Any]:
     """Returns what was measured of a robot, each setting by its name, the one in use first."""
+    set_precision(RunConfig().precision)
     env = envs.load(name, start="ood", engine="mujoco")
     qpos, qvel = make_states(env, arguments.states)
     controls = jax.random.uniform(

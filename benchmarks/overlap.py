@@ -4,8 +4,9 @@
 
 First processor seconds of physics with the environment, of the policy, and of learning, which a
 busy machine hardly changes. Then two independent trainings: one iteration of each in turn against
-both at once, in two threads. The physics of one can then run beside the learning of the other, and
-each stays on-policy: a double-buffered rollout can hardly do better.
+both at once, in two threads. Their physics takes turns, each batch on all cores, since engines of
+equal models are one; the physics of one can run beside the learning of the other. Each stays
+on-policy: a double-buffered rollout can hardly do better.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def measure(name: str, arguments: Arguments) -> Overlap:
         UserError: impossible sizes.
     """
     workload = subjects.make_workload(name, "mujoco", arguments.num_envs, arguments.unroll_length)
-    # Two environments: an engine steps one batch at a time.
+    # Trainings of their own. What they share is the engine: whichever comes to it second waits.
     other = subjects.make_workload(name, "mujoco", arguments.num_envs, arguments.unroll_length)
     ours = subjects.Training(workload)
     parts = [subjects.environment(workload), ours.acting(), ours.training()]

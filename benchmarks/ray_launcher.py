@@ -1,9 +1,9 @@
 """The grid's runs on many machines, through Ray: `--launcher ray`.
 
-Every group of runs is a Ray task on a whole node, or on a part of one. All nodes see the grid's
-folder under the same path, have this Python environment, and lock files across machines (as NFS 4
-does). A node that dies takes its tasks with it; Ray starts them anew elsewhere, where a finished
-run is left alone and a broken one goes on from its checkpoint.
+Every group of runs is a Ray task on a whole node, or on a part of one; nodes need not be alike. All
+see the grid's folder under the same path, have this Python environment, and lock files across
+machines (as NFS 4 does). A node that dies takes its tasks with it; they are sent elsewhere, where a
+finished run is left alone and a broken one goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -12,21 +12,82 @@ import contextlib
 import dataclasses
 import fcntl
 import importlib.util
+import math
 import os
 import pickle
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.grid import CommandLine, GridRun, GridRunner, Observer, Together, has_begun
+from benchmarks.grid import (
+    CommandLine,
+    GridRun,
+    GridRunner,
+    Observer,
+    Together,
+    has_begun,
+    share_of_cores,
+)
 from lamour_jax.errors import UserError
 
-# How often runs are looked after [s], how long cancelled ones get to end, and how often a run is
-# started again that went down with its node.
+# How often runs are looked after [s], how long cancelled ones get to end, how long a node is left
+# alone on which one went down (it may be dead, which takes a while to be known), and how often such
+# a run is sent again.
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 15.0
+_REST_SECONDS = 20.0
 _RETRIES = 5
+# Numbers of a host's TPU chips that one process may have, as Ray allows them.
+_TPU_CHIPS = (8, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a node that one run at a time has.
+
+    Attributes:
+        slot: which part, from 0.
+        slots: how many the node has.
+        cpus, gpus, tpus: what is asked of Ray for it. Of GPUs a whole number, or a part of one.
+    """
+
+    slot: int
+    slots: int
+    cpus: int
+    gpus: float
+    tpus: int
+
+    def options(self) -> dict[str, Any]:
+        """Returns what a Ray task asks for."""
+        others = {"TPU": self.tpus} if self.tpus else {}
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": others}
+
+    def environment(self) -> dict[str, str]:
+        """Returns settings of the environment for those who share a GPU."""
+        shared = 0 < self.gpus < 1
+        return {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * self.gpus:.3f}"} if shared else {}
+
+
+def shares(resources: Mapping[str, float], jobs: int) -> list[Share]:
+    """Returns the parts of a node for `jobs` runs at a time: fewer if it has fewer cores or chips.
+
+    Args:
+        resources: of the node, as Ray counts them. Without a core it takes no runs.
+        jobs: how many are asked for.
+    """
+    cpus, gpus, tpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU", "TPU"))
+    slots = min(jobs, cpus, tpus or jobs)
+    if not slots:
+        return []
+    # Runs on one GPU are as many on each: a part that is left on several is of no use to any.
+    of_gpus = float(gpus // slots) if gpus >= slots else 0.0
+    if 0 < gpus < slots:
+        of_gpus = math.floor(1e4 / math.ceil(slots / gpus)) / 1e4  # Ray counts to four digits
+    of_tpus = next((count for count in _TPU_CHIPS if count <= tpus // slots), 0)
+    return [Share(slot, slots, cpus // slots, of_gpus, of_tpus) for slot in range(slots)]
 
 
 @dataclass
@@ -61,10 +122,13 @@ class _Recorder:
     def tick(self, running: list[GridRun]) -> None: ...
 
 
-def run_group(command_line: CommandLine, runs: Together) -> _Outcome:
+def run_group(command_line: CommandLine, runs: Together, share: Share) -> _Outcome:
     """Runs on a node what of a group is not finished; a dead node's orphans are waited for."""
     outcome = _Outcome()
-    with _lock(runs[0]) as descriptor:
+    # The process is Ray's, and has this grid's tasks alone.
+    for name, value in share.environment().items():
+        os.environ.setdefault(name, value)
+    with _lock(runs[0]) as descriptor, share_of_cores(share.slot, share.slots):
         todo = tuple(run for run in runs if run.result() is None)
         # Runs that have begun side by side go on one by one.
         alone = any(map(has_begun, todo))
@@ -89,12 +153,16 @@ class _Task:
 
     Attributes:
         runs: the group.
+        node: where to, by its identifier in Ray.
+        share: of the node.
         resumed: whether its first run goes on.
         log_before: when its log was last written before that, if ever.
         begun: whether it has been seen to run.
     """
 
     runs: Together
+    node: str
+    share: Share
     resumed: bool
     log_before: int | None
     begun: bool = False
@@ -115,12 +183,11 @@ class RayRunner:
             jobs: runs that share a node.
 
         Raises:
-            UserError: Ray is not installed, or does not answer.
+            UserError: Ray is not installed, does not answer, or has no node with a core.
         """
         if importlib.util.find_spec("ray") is None:
             raise UserError("--launcher ray needs Ray: pip install -e '.[ray]'")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         self._ray: Any = ray
@@ -129,14 +196,23 @@ class RayRunner:
                 ray.init(log_to_driver=False, logging_level="error")
             except (ConnectionError, RuntimeError) as error:
                 raise UserError(f"--launcher ray: no cluster: {error}") from None
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._options = {
-            "num_cpus": max(1, int(min(node.get("CPU", 1) for node in nodes)) // jobs),
-            "num_gpus": min(node.get("GPU", 0) for node in nodes) / jobs,
-            "max_retries": _RETRIES,
-        }
         self._command_line = command_line
         self._observer = observer
+        self._jobs = jobs
+        self._remote = ray.remote(_on_node())
+        self._resting: dict[str, float] = {}
+        if not self._places():
+            raise UserError("--launcher ray: no machine of the cluster has a core to run on")
+
+    def _places(self) -> list[tuple[str, Share]]:
+        """Returns the parts of all nodes that are there now; first parts of all come first."""
+        found = [
+            (node["NodeID"], share)
+            for node in self._ray.nodes()
+            if node["Alive"]
+            for share in shares(node["Resources"], self._jobs)
+        ]
+        return sorted(found, key=lambda place: place[1].slot)
 
     def run(self, groups: list[Together]) -> dict[GridRun, str]:
         """Runs `groups`, each as a task; returns why those runs failed that did.
@@ -144,56 +220,79 @@ class RayRunner:
         Raises:
             KeyboardInterrupt: the user stopped it; the tasks have been told to end.
         """
-        ray, failures = self._ray, dict[GridRun, str]()
-        root = str(Path(__file__).parents[1])
-
-        def on_node(command_line: bytes, runs: bytes) -> Any:
-            """Is sent as it is; what it works with is found in the repository's folder."""
-            import os
-            import pickle
-            import sys
-
-            if root not in sys.path:
-                sys.path.insert(0, root)
-            os.environ["PYTHONPATH"] = root
-            from benchmarks.ray_launcher import run_group
-
-            return run_group(pickle.loads(command_line), pickle.loads(runs))
-
-        remote = ray.remote(on_node).options(**self._options)
-        pending = {}
-        for group in groups:
-            # Nodes have working directories of their own.
-            absolute = tuple(dataclasses.replace(run, folder=run.folder.resolve()) for run in group)
-            # Before it is sent: a task may begin at once.
-            task = _Task(group, has_begun(group[0]), _written(group[0].log))
-            sent = remote.remote(pickle.dumps(self._command_line), pickle.dumps(absolute))
-            pending[sent] = task
+        failures = dict[GridRun, str]()
+        queue, sent = deque(groups), dict[Any, _Task]()
+        tries = dict.fromkeys(groups, 0)
         try:
-            while pending:
-                done, _ = ray.wait(list(pending), timeout=_POLL_SECONDS)
-                for reference, task in pending.items():
+            while queue or sent:
+                self._send(queue, sent)
+                done, _ = self._wait(list(sent))
+                for reference, task in sent.items():
                     if not task.begun and (reference in done or task.writes()):
                         task.begun = True
                         for run in task.runs:
                             self._observer.begins(run, resumed=task.resumed)
                 for reference in done:
-                    self._end(reference, pending.pop(reference).runs, failures)
-                running = [task for task in pending.values() if task.begun]
+                    task = sent.pop(reference)
+                    outcome, lost = self._outcome(reference, task)
+                    tries[task.runs] += lost
+                    if lost and tries[task.runs] <= _RETRIES:
+                        self._resting[task.node] = time.monotonic() + _REST_SECONDS
+                        queue.appendleft(task.runs)
+                    else:
+                        self._end(outcome, task.runs, failures)
+                running = [task for task in sent.values() if task.begun]
                 self._observer.tick([run for task in running for run in task.runs])
         except KeyboardInterrupt:
-            for reference in pending:
-                ray.cancel(reference)
-            ray.wait(list(pending), num_returns=len(pending), timeout=_GRACE_SECONDS)
+            for reference in sent:
+                self._ray.cancel(reference)
+            if sent:
+                self._ray.wait(list(sent), num_returns=len(sent), timeout=_GRACE_SECONDS)
             raise
         return failures
 
-    def _end(self, reference: Any, group: Together, failures: dict[GridRun, str]) -> None:
+    def _send(self, queue: deque[Together], sent: dict[Any, _Task]) -> None:
+        """Sends what waits to the parts of nodes that are free."""
+        if not queue:
+            return
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        taken = {(task.node, task.share.slot) for task in sent.values()}
+        now = time.monotonic()
+        for node, share in self._places():
+            resting = self._resting.get(node, now) > now
+            if resting or (node, share.slot) in taken or not queue:
+                continue
+            group = queue.popleft()
+            # Before it is sent: a task may begin at once.
+            task = _Task(group, node, share, has_begun(group[0]), _written(group[0].log))
+            # Nodes have working directories of their own.
+            absolute = tuple(dataclasses.replace(run, folder=run.folder.resolve()) for run in group)
+            remote = self._remote.options(
+                **share.options(),
+                max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            )
+            sent[remote.remote(pickle.dumps((self._command_line, absolute, share)))] = task
+
+    def _wait(self, references: list[Any]) -> tuple[list[Any], list[Any]]:
+        if not references:  # until a node joins, or comes back
+            time.sleep(_POLL_SECONDS)
+            return [], []
+        done, others = self._ray.wait(references, timeout=_POLL_SECONDS)
+        return done, others
+
+    def _outcome(self, reference: Any, task: _Task) -> tuple[_Outcome, bool]:
+        """Returns what a task brought back, and whether it went down with its node or process."""
+        errors = self._ray.exceptions
         try:
-            outcome: _Outcome = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
+            return self._ray.get(reference), False
+        except errors.RayError as error:
             reason = str(error).strip().rpartition("\n")[2]
-            outcome = _Outcome({run.name: reason for run in group})
+            outcome = _Outcome({run.name: reason for run in task.runs})
+            return outcome, not isinstance(error, errors.RayTaskError)
+
+    def _end(self, outcome: _Outcome, group: Together, failures: dict[GridRun, str]) -> None:
         for run in group:
             for name, to in outcome.moved:
                 if name == run.name:
@@ -203,6 +302,25 @@ class RayRunner:
             else:
                 failures[run] = outcome.failures.get(run.name, "it ended without a result")
                 self._observer.failed(run, failures[run])
+
+
+def _on_node() -> Callable[[bytes], Any]:
+    """Returns what a node runs; it is sent as it is, and finds the repository's folder there."""
+    root = str(Path(__file__).parents[1])
+
+    def on_node(content: bytes) -> Any:
+        import os
+        import pickle
+        import sys
+
+        if root not in sys.path:
+            sys.path.insert(0, root)
+        os.environ["PYTHONPATH"] = root
+        from benchmarks.ray_launcher import run_group
+
+        return run_group(*pickle.loads(content))
+
+    return on_node
 
 
 def _written(file: Path) -> int | None:

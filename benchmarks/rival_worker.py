@@ -29,6 +29,8 @@ def brax_ppo(settings: dict[str, Any], answer: Callable[..., None]) -> None:
     import envs
     from envs.brax_adapter import BraxEnv
 
+    # As in our own training (`lamour_jax.system.set_precision`).
+    jax.config.update("jax_default_matmul_precision", settings["precision"])
     begin = time.perf_counter()
     num_envs, unroll_length = settings["num_envs"], settings["unroll_length"]
     env = BraxEnv(
@@ -78,9 +80,8 @@ def brax_ppo(settings: dict[str, Any], answer: Callable[..., None]) -> None:
             networks.make_ppo_networks,
             policy_hidden_layer_sizes=tuple(settings["hidden_sizes"]),
             value_hidden_layer_sizes=tuple(settings["hidden_sizes"]),
-            activation={"tanh": jax.numpy.tanh, "elu": jax.nn.elu, "swish": jax.nn.swish}[
-                settings["activation"]
-            ],
+            # Named alike: those of `lamour_jax.ppo.networks.ACTIVATIONS`.
+            activation=getattr(jax.nn, settings["activation"]),
         ),
     )
 

@@ -44,6 +44,7 @@ def brax_ppo(workload: Workload) -> Subject:
         epochs=ppo.epochs,
         hidden_sizes=ppo.hidden_sizes,
         activation=ppo.activation,
+        precision=workload.config.precision,
     )
 
 

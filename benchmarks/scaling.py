@@ -1,7 +1,11 @@
 """How the cost of training grows with environments, model size and devices, with a plot.
 
     python -m benchmarks.scaling --env half_cheetah --num-envs 16,64,256,1024 --hidden 32,64,128,256
-    python -m benchmarks.scaling --engine mjx --devices 1,2,4,8
+    python -m benchmarks.scaling --engine mjx --devices 1,2,4,8 --device-envs 4096 \
+        --device-minibatch 8192
+
+Over devices twice: the same environments spread over more of them, and so many environments (and
+so large minibatches) on each.
 
 Where there are no accelerators, XLA_FLAGS=--xla_force_host_platform_device_count=8 makes eight
 devices of the same cores: that shows what spreading costs, not what it gains.
@@ -31,12 +35,13 @@ from benchmarks.throughput import machine_facts, sizes, spread, take_turns
 from envs.physics import ENGINES, resolve
 from lamour_jax import policies
 from lamour_jax.errors import UserError
+from lamour_jax.presets import preset
 from lamour_jax.system import system_facts
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-# The network's size while environments vary, and the number of environments while it does.
+# The network's size while others vary, and the number of environments while it does.
 _HIDDEN, _NUM_ENVS = 64, 64
 # The parts of an iteration, and how they are drawn.
 _PARTS = {"environment": "physics + environment", "acting": "+ policy", "training": "+ learning"}
@@ -55,7 +60,11 @@ class Arguments:
     hidden: str = "32,64,128,256"
     """Units of each of two hidden layers, with 64 environments."""
     devices: str = ""
-    """Devices to spread 64 environments over, such as 1,2,4,8; without any, not measured."""
+    """Devices to spread environments over, such as 1,2,4,8; without any, not measured."""
+    device_envs: int = 64
+    """Environments that are spread over the devices; in a second series, on each of them."""
+    device_minibatch: int = 0
+    """Transitions of a gradient step then, and in the second series on each; the preset's if 0."""
     unroll_length: int = 32
     """Control steps of each environment in one measurement."""
     repeats: int = 5
@@ -66,11 +75,19 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that is varied: `(num_envs, hidden units, devices)` of each size."""
+    """One thing that is varied.
+
+    Attributes:
+        name: as shown.
+        values: its sizes.
+        points: `(num_envs, hidden units, devices)` of each size.
+        minibatches: transitions of a gradient step of each size; without any, the preset's.
+    """
 
     name: str
     values: list[int]
     points: list[tuple[int, int, int]]
+    minibatches: tuple[int, ...] = ()
 
 
 def axes(arguments: Arguments) -> list[Axis]:
@@ -85,7 +102,7 @@ def axes(arguments: Arguments) -> list[Axis]:
     ):
         if name not in known:
             raise UserError(f"unknown {option} {name!r}; known: {', '.join(known)}")
-    for option in ("unroll_length", "repeats"):
+    for option in ("unroll_length", "repeats", "device_envs"):
         if getattr(arguments, option) < 1:
             name = option.replace("_", "-")
             raise UserError(f"--{name} must be at least 1, not {getattr(arguments, option)}")
@@ -101,14 +118,32 @@ def axes(arguments: Arguments) -> list[Axis]:
         devices = sizes("--devices", arguments.devices)
         if max(devices) > len(jax.devices()):
             raise UserError(f"--devices {max(devices)}: there are only {len(jax.devices())} here")
-        chosen.append(Axis("devices", devices, [(_NUM_ENVS, _HIDDEN, count) for count in devices]))
+        count, minibatch = arguments.device_envs, arguments.device_minibatch
+        minibatch = minibatch or preset(arguments.env, "recovery").ppo.minibatch_size
+        if minibatch < 1:
+            raise UserError(f"--device-minibatch must be at least 1, not {minibatch}")
+        chosen += [
+            Axis(
+                "devices",
+                devices,
+                [(count, _HIDDEN, number) for number in devices],
+                (minibatch,) * len(devices),
+            ),
+            Axis(
+                f"devices, {count:,} environments on each",
+                devices,
+                [(count * number, _HIDDEN, number) for number in devices],
+                tuple(minibatch * number for number in devices),
+            ),
+        ]
     return chosen
 
 
 def measure(axis: Axis, arguments: Arguments) -> list[dict[str, Any]]:
     """Returns, for each size of an axis, seconds per 1,000 environment steps and memory."""
     measured = []
-    for num_envs, units, devices in axis.points:
+    minibatches = axis.minibatches or (0,) * len(axis.points)
+    for (num_envs, units, devices), minibatch in zip(axis.points, minibatches, strict=True):
         workload = subjects.make_workload(
             arguments.env,
             arguments.engine,
@@ -116,6 +151,7 @@ def measure(axis: Axis, arguments: Arguments) -> list[dict[str, Any]]:
             arguments.unroll_length,
             (units, units),
             devices,
+            minibatch,
         )
         training = subjects.Training(workload)
         measured.append([subjects.environment(workload), training.acting(), training.training()])
@@ -201,6 +237,7 @@ def main(argv: list[str] | None = None) -> int:
         **facts,
         "engine": resolve(arguments.engine),
         "arguments": {k: v for k, v in dataclasses.asdict(arguments).items() if k != "out"},
+        "peak_device_bytes": subjects.peak_device_bytes(),
         "axes": measured,
     }
     out = arguments.out or Path("runs") / f"scaling-{now:%Y%m%d-%H%M%S}.json"

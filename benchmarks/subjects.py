@@ -29,6 +29,7 @@ from lamour_jax.placement import for_run
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
 from lamour_jax.presets import preset
+from lamour_jax.system import set_precision
 from reward_codegen import compile_reward, library
 
 # MJX is slow on a CPU. There it runs this share of the others' steps: rates can be compared.
@@ -46,7 +47,8 @@ class Subject:
         env_steps: environment steps, over all environments, in one `run`.
         run: does them, and returns when they are done.
         compile_seconds: what compiling it took; None if there was nothing to compile.
-        bytes_per_env: memory for each environment; None if unknown.
+        bytes_per_env: memory for each environment (of those on a device, on that device); None if
+            unknown.
         rates: environment steps per second, one a repeat.
         close: lets go of what it holds outside this process.
     """
@@ -95,6 +97,7 @@ def make_workload(
     unroll_length: int,
     hidden_sizes: tuple[int, ...] = (),
     devices: int = 0,
+    minibatch_size: int = 0,
 ) -> Workload:
     """Returns a robot's workload: its OOD start and random actions.
 
@@ -105,6 +108,7 @@ def make_workload(
         unroll_length: control steps of each in one measurement.
         hidden_sizes: of both networks; those of the shipped original policy if empty.
         devices: over which the environments are spread; all if 0.
+        minibatch_size: transitions in one gradient step; the preset's if 0.
 
     Raises:
         UserError: impossible sizes, no original policy, or an engine that cannot run here.
@@ -112,13 +116,16 @@ def make_workload(
     config = dataclasses.replace(preset(name, "recovery"), env=name, engine=engine, devices=devices)
     ppo = dataclasses.replace(config.ppo, num_envs=num_envs, unroll_length=unroll_length)
     # A small measurement may be less than one of the preset's minibatches.
-    ppo = dataclasses.replace(ppo, minibatch_size=min(ppo.minibatch_size, max(1, ppo.batch_size)))
+    minibatch = min(minibatch_size or ppo.minibatch_size, max(1, ppo.batch_size))
+    ppo = dataclasses.replace(ppo, minibatch_size=minibatch)
     config = dataclasses.replace(config, ppo=ppo, steps=max(config.steps, ppo.batch_size))
     config = policies.with_shape_of(policies.load_original(name)[0], config)
     if hidden_sizes:
         ppo = dataclasses.replace(config.ppo, hidden_sizes=hidden_sizes)
         config = dataclasses.replace(config, ppo=ppo)
     validate(config)
+    # As a run does: left to themselves, accelerators multiply in less.
+    set_precision(config.precision)
     try:
         env = envs.load(
             name, start="ood", engine=engine, terminate=config.terminate, num_envs=num_envs
@@ -293,14 +300,15 @@ class Training:
             states.append(state)
             jax.block_until_ready((state, metrics))
 
-        num_envs = self._workload.config.ppo.num_envs
         memory = program_bytes(compiled)
+        # That is what the program needs on one device, which has its share of the environments.
+        on_device = self._workload.config.ppo.num_envs / self._placement.size
         return Subject(
             "training",
             self._workload.env_steps,
             train,
             seconds,
-            None if memory is None else memory / num_envs,
+            None if memory is None else memory / on_device,
         )
 
     def reward(self) -> Subject:
@@ -349,7 +357,10 @@ def compile_timed(function: Any, *arguments: Any) -> tuple[Any, float]:
 
 
 def program_bytes(compiled: Any) -> int | None:
-    """Returns the memory of a compiled program: arguments, results and scratch, donations once."""
+    """Returns a compiled program's memory on a device: arguments, results, scratch, donations once.
+
+    None where the backend does not say.
+    """
     analysis = compiled.memory_analysis()
     if analysis is None:
         return None
@@ -358,6 +369,17 @@ def program_bytes(compiled: Any) -> int | None:
         + analysis.output_size_in_bytes
         + analysis.temp_size_in_bytes
         - analysis.alias_size_in_bytes
+    )
+
+
+def peak_device_bytes() -> int | None:
+    """Returns the most memory that a device of this process has had in use; None if unknown.
+
+    That is of all that the process has run until now. A CPU does not say.
+    """
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    return max(
+        (each["peak_bytes_in_use"] for each in stats if "peak_bytes_in_use" in each), default=None
     )
 
 

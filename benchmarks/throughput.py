@@ -52,6 +52,14 @@ MEANINGS = {
     "brax": "Brax's PPO over MJX on the same environment, in its own Python",
     "envpool": "EnvPool's environment of the same robot, random actions",
 }
+# What of ours does the same work: the ratio to it is like for like, where it is measured.
+ALIKE = {
+    "rollout": "engine",
+    "mjx": "engine",
+    "mjx-default": "engine",
+    "brax": "training",
+    "envpool": "environment",
+}
 # Above this many other busy processes, figures of one run are no record.
 _BUSY = 0.5
 
@@ -159,19 +167,28 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def rows(measured: list[Subject], training: Subject) -> dict[str, dict[str, Any]]:
-    """Returns each subject's rate and what training reaches of it, turn by turn, by name."""
+    """Returns each subject's rate and what ours reach of it, turn by turn, by name."""
+    ours = {subject.name: subject for subject in measured}
+
+    def alike_over(subject: Subject) -> dict[str, float] | None:
+        same_work = ours.get(ALIKE.get(subject.name, ""))
+        return None if same_work is None else _ratio(same_work, subject)
+
     return {
         subject.name: {
             "steps_per_second": spread(subject.rates),
-            "training_over_this": spread(
-                [ours / other for ours, other in zip(training.rates, subject.rates, strict=True)]
-            ),
+            "training_over_this": _ratio(training, subject),
+            "alike_over_this": alike_over(subject),
             "compile_seconds": subject.compile_seconds,
             "bytes_per_env": subject.bytes_per_env,
             "rates": subject.rates,
         }
         for subject in measured
     }
+
+
+def _ratio(ours: Subject, other: Subject) -> dict[str, float]:
+    return spread([a / b for a, b in zip(ours.rates, other.rates, strict=True)])
 
 
 def measure(name: str, num_envs: int, arguments: Arguments, compare: list[str]) -> dict[str, Any]:
@@ -230,18 +247,21 @@ def print_tables(console: Console, name: str, results: list[dict[str, Any]]) -> 
     if not compared:
         return
     table = Table(title=f"{name}: our training against others", title_justify="left")
-    for column in ("envs", "other", "steps/s", "ours is", "quartiles", "compiling", "memory/env"):
+    compared_by = ("steps/s", "ours is", "quartiles", "like for like")
+    for column in ("envs", "other", *compared_by, "compiling", "memory/env"):
         table.add_column(column, justify="left" if column == "other" else "right")
     for result in results:
         for other in compared:
             row = result["subjects"][other]
             ratio, seconds = row["training_over_this"], row["compile_seconds"]
+            alike = row["alike_over_this"]
             table.add_row(
                 f"{result['num_envs']:,}",
                 other,
                 _rate(row),
                 f"{ratio['median']:.2f} x",
                 f"{ratio['low']:.2f} - {ratio['high']:.2f}",
+                "" if alike is None else f"{ALIKE[other]} {alike['median']:.2f} x",
                 "" if seconds is None else f"{seconds:.1f} s",
                 "" if row["bytes_per_env"] is None else f"{row['bytes_per_env'] / 1024:.1f} KiB",
             )
@@ -288,10 +308,14 @@ def run(arguments: Arguments, plan: Plan, console: Console) -> dict[str, Any]:
     for name in plan.envs:
         robots[name] = [measure(name, num_envs, arguments, plan.compare) for num_envs in plan.sizes]
         print_tables(console, name, robots[name])
+    device_bytes = subjects.peak_device_bytes()
+    if device_bytes is not None:
+        console.print(f"At most {device_bytes / 2**20:,.0f} MiB of a device's memory in use")
     return {
         "machine": machine,
         **facts,
         "arguments": {k: v for k, v in dataclasses.asdict(arguments).items() if k != "out"},
+        "peak_device_bytes": device_bytes,
         # Linux counts in KiB.
         "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "robots": robots,

@@ -32,6 +32,8 @@ from jax.experimental.buffer_callback import ExecutionContext, buffer_callback
 # Is given the results to write and the arguments, all C-contiguous views of XLA's own buffers.
 HostFunction = Callable[[list[np.ndarray], list[np.ndarray]], None]
 Shapes = tuple[jax.ShapeDtypeStruct, ...]
+# What a failed call comes out of a program as: from its second run on, jaxlib may raise the latter.
+FAILURES = (jax.errors.JaxRuntimeError, ValueError)
 
 _TARGET = "lamour_jax_host_call"
 _VERSION = (0, 3)
@@ -63,8 +65,8 @@ def call(name: str, results: Shapes, *arguments: jax.Array) -> tuple[jax.Array, 
         *arguments: bool, int32 or float32.
 
     Returns:
-        The tuple of results. Whatever the function raises reaches the caller as a
-        `jax.errors.JaxRuntimeError` with the exception's type and message.
+        The tuple of results. Whatever the function raises reaches the caller as one of `FAILURES`
+        with the exception's type and message.
     """
     on_cpu, on_accelerator = _callbacks(name, results, arguments[0].ndim if arguments else 0)
     called: tuple[jax.Array, ...] = jax.lax.platform_dependent(
@@ -136,7 +138,7 @@ class _Interrupts:
         self._reader, self._seen = reader, False
         try:
             yield
-        except jax.errors.JaxRuntimeError:
+        except FAILURES:
             if self._seen:
                 raise KeyboardInterrupt from None
             raise
@@ -163,7 +165,7 @@ _interrupts = _Interrupts()
 def interruptible() -> contextlib.AbstractContextManager[None]:
     """Within it, Ctrl-C (or a handled SIGTERM) ends a running program at its next host call.
 
-    Without it, a program runs to its end first, or fails with a `JaxRuntimeError` that says
+    Without it, a program runs to its end first, or fails with one of `FAILURES` that says
     `interrupted`. Signals reach the main thread alone: in others it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():

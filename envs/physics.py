@@ -97,8 +97,8 @@ class PhysicsEngine(Protocol):
 def resolve(engine: str) -> str:
     """Returns the engine that `auto` stands for on this machine, or `engine` itself.
 
-    C MuJoCo on the host's cores is 7 to 130 times faster than MJX on the same host, so it is the
-    choice wherever JAX has no accelerator.
+    C MuJoCo was 16 to 19 times as fast as MJX on the same two cores (`rollout` and `mjx` of three
+    robots in benchmarks/results), so it is the choice wherever JAX has no accelerator.
 
     Raises:
         ValueError: `engine` is not one of `ENGINES`.

@@ -6,8 +6,6 @@ import functools
 import sys
 from collections.abc import Callable
 
-import jax
-
 from envs import host_call
 
 _PHYSICS_FAILED = "PhysicsError: "
@@ -31,7 +29,7 @@ def ends_cleanly(main: Callable[..., int]) -> Callable[..., int]:
                 file=sys.stderr,
             )
             return 130
-        except jax.errors.JaxRuntimeError as error:
+        except host_call.FAILURES as error:
             _, failed, reason = str(error).partition(_PHYSICS_FAILED)
             if not failed:
                 raise

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from envs import host_call
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds that the main thread has for coming back where there is nothing to save.
 GRACE = 2.0
@@ -100,7 +102,7 @@ def handled(advice: Callable[[], str]) -> Iterator[None]:
     watching.start()
     try:
         yield
-    except RuntimeError:
+    except host_call.FAILURES:
         # What a handler raises inside a compiled program's call into Python arrives as JAX's error.
         if handling.received is not None:
             raise Interrupted(handling.received) from None

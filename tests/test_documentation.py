@@ -56,6 +56,10 @@ NOT_OURS = {
     "npx": "needs the network; what it makes lies in lamour_jax/web",
     "ray": "starts a cluster",
     "gcloud": "needs an account and a TPU",
+    "journalctl": "of the VM, in gcloud's --command",
+    "sudo systemctl": "of the VM, in gcloud's --command",
+    "[": "of the shell",
+    "scontrol": "needs Slurm",
     "nvidia-smi": "needs an NVIDIA GPU",
 }
 
@@ -70,22 +74,33 @@ def blocks(page: Path, *languages: str) -> Iterator[str]:
 def commands(page: Path) -> Iterator[list[str]]:
     """Yields the commands in a page's shell blocks, and those of Python in its running text."""
     for block in blocks(page, "bash", "sh", "shell"):
+        text = block.replace("\\\n", " ")
         if is_script(block):
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            while words:
-                end = next((i for i, word in enumerate(words) if word in ("&&", ";", "|")), None)
-                command, words = (words, []) if end is None else (words[:end], words[end + 1 :])
-                yield command
+            # Its syntax is checked as a whole; of its commands those of Python alone are.
+            text = "\n".join(re.findall(r"\bpython -m .*", text))
+        for line in text.splitlines():
+            yield from commands_of(line)
     text = page.read_text(encoding="utf-8")
     for match in re.finditer(r"`(python -m [^`]+)`", text):
         yield shlex.split(match.group(1), comments=True)
 
 
+def commands_of(line: str) -> Iterator[list[str]]:
+    """Yields the commands of a line, and those that it hands on by `--command='...'`."""
+    words = shlex.split(line, comments=True)
+    while words:
+        end = next((i for i, word in enumerate(words) if word in ("&&", ";", "|")), None)
+        command, words = (words, []) if end is None else (words[:end], words[end + 1 :])
+        if command:
+            yield command
+        for word in command:
+            if word.startswith("--command="):
+                yield from commands_of(word.removeprefix("--command="))
+
+
 def is_script(block: str) -> bool:
     """Returns whether a block is a program of the shell's: its syntax is checked as a whole."""
-    return re.search(r"^ *(while|if|for) ", block, re.MULTILINE) is not None
+    return re.search(r"^ *(while|until|if|for) ", block, re.MULTILINE) is not None
 
 
 def all_commands() -> dict[str, list[str]]:
@@ -145,7 +160,18 @@ def check_module(module: str, arguments: list[str]) -> None:
     # Also files of the reader's own, which are not there.
     placeholders = [w for w in arguments if re.fullmatch(r"[A-Z_]{2,}|<\w+>|.*\.py:\w+", w)]
     if isinstance(result, train.Arguments) and result.resume is None and not placeholders:
-        train.resolve(result)
+        check_sizes(train.resolve(result))
+
+
+def check_sizes(config: RunConfig) -> None:
+    """Sizes for accelerators still make a training: many iterations, not thousands of updates each.
+
+    The presets' sizes are tuned, and a smaller batch than theirs is not meant to be.
+    """
+    if config.ppo.num_envs >= 1024:
+        updates = config.ppo.epochs * config.ppo.batch_size // config.ppo.minibatch_size
+        assert config.iterations >= 50, f"{config.iterations} iterations"
+        assert updates <= 128, f"{updates} updates an iteration"
 
 
 def extras() -> set[str]:
@@ -154,7 +180,7 @@ def extras() -> set[str]:
 
 
 def check_pip(words: list[str]) -> None:
-    assert words[:1] == ["install"]
+    assert words[:1] in (["install"], ["wheel"])
     for word in words[1:]:
         if bracketed := re.search(r"\[(.+)\]", word):
             assert set(bracketed.group(1).split(",")) <= extras(), word
@@ -204,6 +230,8 @@ def test_command(name: str, parse_only: None, capsys: pytest.CaptureFixture[str]
         "make tests",
         "pip install -e '.[gpu]'",
         "curl -O https://example.org",
+        "python -m lamour_jax.train --env hopper --num-envs 16384",
+        "python -m lamour_jax.train --env hopper --num-envs 4096",
     ],
 )
 def test_a_wrong_command_is_found(
@@ -212,6 +240,16 @@ def test_a_wrong_command_is_found(
     monkeypatch.setitem(COMMANDS, "wrong", shlex.split(line))
     with pytest.raises((AssertionError, ImportError, pytest.fail.Exception)):
         test_command("wrong", None, capsys)
+
+
+def test_commands_within_commands_are_found() -> None:
+    line = "gcloud ssh --worker=all --command='cd a && python -m lamour_jax.train --num-envs 1'"
+    assert list(commands_of(line))[1:] == [
+        ["cd", "a"],
+        ["python", "-m", "lamour_jax.train", "--num-envs", "1"],
+    ]
+    pages = {name.partition(": ")[0] for name in COMMANDS if "lamour_jax.train" in name}
+    assert "docs/tpu.md" in pages
 
 
 def test_there_are_commands() -> None:

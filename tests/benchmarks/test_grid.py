@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.grid import GridFolder, GridRun, GridRunner, Together, all_runs, side_by_side
+from benchmarks.grid import (
+    GridFolder,
+    GridRun,
+    GridRunner,
+    Together,
+    all_runs,
+    share_of_accelerators,
+    side_by_side,
+)
 from lamour_jax.errors import UserError
 
 # Writes what a training would; what its seed says decides how it goes.
@@ -218,6 +226,23 @@ def test_jobs_share_the_cores(tmp_path: Path) -> None:
     given = [int((run.folder / "cores").read_text()) for run in runs]
     assert sum(given) == max(cores, 2)
     assert len(os.sched_getaffinity(0)) == cores
+
+
+def test_jobs_share_the_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(jobs: int, devices: list[str]) -> list[tuple[str | None, str | None]]:
+        found = [share_of_accelerators(slot, jobs, devices) for slot in range(jobs)]
+        names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+        return [(settings.get(names[0]), settings.get(names[1])) for settings in found]
+
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    assert of(1, ["0", "1"]) == [(None, None)]
+    assert of(2, ["0", "1", "2", "3"]) == [("0,2", None), ("1,3", None)]
+    assert of(4, ["2", "5"]) == [("2", "0.450"), ("5", "0.450")] * 2
+    assert of(3, ["0", "1"]) == [("0", "0.450"), ("1", "0.450"), ("0", "0.450")]
+    # No NVIDIA GPU that is known of: whatever there is.
+    assert of(2, []) == [(None, "0.450")] * 2
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.1")
+    assert of(2, ["0"]) == [("0", None)] * 2
 
 
 def test_stopping_ends_the_children(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import envs
-from benchmarks.mjx_settings import errors, main, make_states, settings_of
+from benchmarks import mjx_settings
+from benchmarks.mjx_settings import Arguments, errors, main, make_states, settings_of
 
 
 def test_errors_are_relative_and_a_broken_simulation_is_infinitely_wrong() -> None:
@@ -29,6 +30,17 @@ def test_states_and_settings() -> None:
     settings = settings_of(env)
     assert settings[0].name == "4 / 8"
     assert len({setting.name for setting in settings}) == len(settings)
+
+
+@pytest.mark.slow
+def test_smallest_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each setting is a program of its own, which takes a while to compile.
+    monkeypatch.setattr(mjx_settings, "settings_of", lambda env: settings_of(env)[:1])
+    measured = mjx_settings.measure("half_cheetah", Arguments(states=4, repeats=1))
+    assert 0 <= measured["contacts_active"] <= measured["contacts_computed"]
+    [setting] = measured["settings"].values()
+    assert setting["speed"]["median"] == 1.0
+    assert setting["errors"]["1"]["median"] < 1e-3
 
 
 def test_bad_input_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:

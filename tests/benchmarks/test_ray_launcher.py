@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.grid import GridRun, Together, all_runs
-from benchmarks.ray_launcher import RayRunner, run_group
+from benchmarks.ray_launcher import RayRunner, Share, run_group, shares
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 
@@ -118,13 +119,66 @@ def test_a_grid_survives_the_death_of_a_node(cluster: Any, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("resources", "jobs", "expected"),
+    [
+        ({"CPU": 64.0}, 4, (4, 16, 0.0, 0)),
+        ({"CPU": 2.0, "GPU": 0.0}, 4, (2, 1, 0.0, 0)),  # no more runs than cores
+        ({"memory": 1e9}, 1, None),  # a head that shall not work
+        ({"CPU": 16.0, "GPU": 8.0}, 1, (1, 16, 8.0, 0)),
+        ({"CPU": 16.0, "GPU": 8.0}, 3, (3, 5, 2.0, 0)),  # 8 / 3, which Ray would refuse
+        ({"CPU": 16.0, "GPU": 1.0}, 4, (4, 4, 0.25, 0)),
+        ({"CPU": 16.0, "GPU": 3.0}, 4, (4, 4, 0.5, 0)),  # 3 / 4 on each would be room for 3
+        ({"CPU": 16.0, "GPU": 1.0}, 3, (3, 5, 0.3333, 0)),
+        ({"CPU": 96.0, "TPU": 4.0}, 1, (1, 96, 0.0, 4)),
+        ({"CPU": 96.0, "TPU": 8.0}, 3, (3, 32, 0.0, 2)),
+        ({"CPU": 96.0, "TPU": 1.0}, 4, (1, 96, 0.0, 1)),  # a chip is one process's
+    ],
+)
+def test_shares_of_a_node(
+    resources: dict[str, float], jobs: int, expected: tuple[int, int, float, int] | None
+) -> None:
+    found = shares(resources, jobs)
+    if expected is None:
+        assert found == []
+        return
+    slots, cpus, gpus, tpus = expected
+    assert found == [Share(slot, slots, cpus, gpus, tpus) for slot in range(slots)]
+    # All of them fit on the node at once.
+    whole = {"CPU": slots * cpus, "TPU": slots * tpus}
+    if gpus < 1 and gpus:
+        assert int(1 / gpus) * resources["GPU"] >= slots
+    else:
+        whole["GPU"] = slots * gpus
+    assert all(used <= resources.get(name, 0.0) for name, used in whole.items())
+
+
+def test_what_a_share_asks_for() -> None:
+    assert Share(0, 4, 4, 0.25, 0).options() == {"num_cpus": 4, "num_gpus": 0.25, "resources": {}}
+    assert Share(0, 4, 4, 0.25, 0).environment() == {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.225"}
+    assert Share(0, 2, 4, 1.0, 0).environment() == {}
+    assert Share(0, 1, 8, 0.0, 4).options()["resources"] == {"TPU": 4}
+
+
+def test_runs_on_a_node_have_cores_of_their_own(tmp_path: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    runs = all_runs(tmp_path, ["ant"], ["env"], [0, 1])
+    tells = "import os, sys; print(sorted(os.sched_getaffinity(0)))"
+    for slot, run in enumerate(runs):
+        share = Share(slot, 2, 1, 0.0, 0)
+        run_group(lambda runs, resumed: [sys.executable, "-S", "-c", tells], (run,), share)
+        assert json.loads(run.log.read_text()) == (cores[slot::2] or cores[:1])
+    assert sorted(os.sched_getaffinity(0)) == cores
+
+
 def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     (run,) = all_runs(tmp_path, ["ant"], ["env"], [0])
     begin = time.monotonic()
-    run_group(command_line, (run,))
+    whole = Share(slot=0, slots=1, cpus=1, gpus=0.0, tpus=0)
+    run_group(command_line, (run,), whole)
     assert run.result()
     begun = (run.folder.parent / "begun").read_text()
-    run_group(command_line, (run,))
+    run_group(command_line, (run,), whole)
     assert (run.folder.parent / "begun").read_text() == begun
     assert time.monotonic() - begin < 60
     assert os.path.exists(run.log)

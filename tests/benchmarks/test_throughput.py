@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
+import jax
 import pytest
 
-from benchmarks import compare_venv, rivals
+from benchmarks import compare_venv, rival_worker, rivals
 from benchmarks.subjects import Subject, make_workload
-from benchmarks.throughput import main, rows, sizes, take_turns
+from benchmarks.throughput import ALIKE, COMPARISONS, main, rows, sizes, take_turns
 from lamour_jax.errors import UserError
+from lamour_jax.ppo.networks import ACTIVATIONS
 
 
 def test_smallest_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +42,10 @@ def test_smallest_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert measured["training"]["training_over_this"]["median"] == 1.0
     assert 0 < result["reward_share"]["median"] < 1
     shown = capsys.readouterr().out
-    assert "+ learning" in shown and "mujoco.rollout" in shown
+    assert "+ learning" in shown and "mujoco.rollout" in shown and "like for like" in shown
+    assert measured["rollout"]["alike_over_this"]["median"] > 0
+    # As a run has it; accelerators left to themselves multiply in less.
+    assert jax.config.jax_default_matmul_precision == "float32"
     assert str(out) in shown
 
 
@@ -51,7 +59,19 @@ def test_ratios_are_taken_turn_by_turn() -> None:
     training = Subject("training", 1, lambda: None, rates=[200.0, 50.0, 50.0])
     result = rows([training, other], training)
     assert result["rollout"]["training_over_this"] == {"median": 0.5, "low": 0.5, "high": 0.5}
+    assert result["rollout"]["alike_over_this"] is None  # the engine alone was not measured
     assert result["training"]["steps_per_second"] == {"median": 50.0, "low": 50.0, "high": 125.0}
+
+
+def test_like_for_like() -> None:
+    rates = {"training": 20.0, "environment": 40.0, "engine": 60.0}
+    rates |= {"envpool": 80.0, "mjx": 30.0, "brax": 5.0}
+    measured = [Subject(name, 1, lambda: None, rates=[rate]) for name, rate in rates.items()]
+    result = rows(measured, measured[0])
+    alike = {name: row["alike_over_this"] for name, row in result.items()}
+    assert [alike[name]["median"] for name in ("envpool", "mjx", "brax")] == [0.5, 2.0, 4.0]
+    assert alike["engine"] is alike["training"] is None
+    assert set(ALIKE) == set(COMPARISONS) - {"engine"}
 
 
 def test_all_take_their_turn_and_each_is_first_once() -> None:
@@ -88,6 +108,18 @@ def test_bad_input_is_one_clear_line(
     assert captured.startswith("error: ")
     assert message in captured
     assert "\n" not in captured
+
+
+def test_brax_is_told_all_that_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(rivals, "_remote", lambda name, **settings: told.update(settings))
+    rivals.brax_ppo(make_workload("hopper", "mujoco", num_envs=2, unroll_length=8))
+    asked = set(re.findall(r'settings\["(\w+)"\]', inspect.getsource(rival_worker.brax_ppo)))
+    assert asked == set(told) - {"rival"}
+    assert json.loads(json.dumps(told))["precision"] == "float32"
+    # The worker has not our networks, and takes activations by name from JAX.
+    for name, activation in ACTIVATIONS.items():
+        assert getattr(jax.nn, name)(-0.5) == activation(-0.5)
 
 
 def test_a_rival_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
