@@ -32,12 +32,13 @@ class Humanoid(RecoveryEnv):
     extremities' positions in the torso's frame (4 x 3), the bottom row of the torso's rotation
     matrix (3), the centre of mass's velocity (3), `qvel` (27).
     Action (21): torques, -1..1.
-    Reward, in 0..1: standing x upright x small control x move, with a target speed of 10 m/s.
+    Reward, in 0..1: standing x upright x small control x move; running faster than 10 m/s is worth
+    no more.
     Healthy: 1.0 m < height of the torso < 2.0 m.
     """
 
     name = "humanoid"
-    original_task = "run as fast as possible without falling"
+    original_task = "run upright as fast as possible, up to 10 m/s, without falling"
     frame_skip = 5
 
     @classmethod

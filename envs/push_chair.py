@@ -18,7 +18,8 @@ from envs.recovery_env import RecoveryEnv
 from envs.start import Start
 
 FINGER_HOME = 0.02
-# How the chair comes to rest on its back: seat 0.28 m high, a quarter turn.
+# How the chair comes to rest on its back: seat 0.28 m high, a quarter turn (the official rotation)
+# and a little more, until the back's upper edge and two casters lie on the floor.
 LYING_TILT, LYING_HEIGHT = 0.5021 * np.pi, 0.2777
 # Where its seat is let go to fall into a random pose [m]: it touches nothing, however it is turned.
 DROP_HEIGHT = 0.9
@@ -34,8 +35,8 @@ SPEEDS = np.array(
     + [parts.FINGER_SPEED] * 2
 )
 
-# The chair's surface: boards in the seat's frame (centers, half sizes) and rods in the star's
-# (starts, ends, radii).
+# The chair's surface, without casters: boards in the seat's frame (centers, half sizes) and rods in
+# the star's (starts, ends, radii).
 BOARDS = (
     np.array([[0.0, 0.0, 0.0], parts.BACK_POSITION]),
     np.array([parts.SEAT_SIZE, parts.BACK_SIZE]),
@@ -54,8 +55,8 @@ CLOSE = 0.1  # metres from a hand to the chair
 STANDING_TILT, HEALTHY_TILT = 0.2 * np.pi, 0.1 * np.pi
 RESTING_SPEED, RESTING_SPIN = 0.1, 0.2  # m/s, rad/s
 SUCCESS_REWARD = 100.0
-# A nearer hand counts as this near: about what the official point cloud of the chair resolves. The
-# reward of nearness is logarithmic and would else pay most for closing a gripper on a board's edge.
+# A nearer hand counts as this near: our choice. The reward of nearness is logarithmic and would
+# else pay most for closing a gripper on a board's edge.
 NEAREST = 0.01
 
 
@@ -64,7 +65,7 @@ class PushChairStart(Start):
     """A chair around the target and a robot behind it.
 
     `qpos` has the chair face +x; both are then placed and turned, and the noise of `Start` is
-    added to everything else.
+    added to everything else. By default distances and angles are those of the official task.
 
     Attributes:
         chair_distance: nearest and farthest from the target [m], in any direction.
@@ -111,10 +112,10 @@ class PushChair(RecoveryEnv):
     either hand to the chair's surface (2); distance from chair to target, the chair's tilt.
     Action (20), velocities, -1..1 of the largest: base forward, left (0.5 m/s) and turn
     (3.14 rad/s), lift (0.5 m/s), arm joints (14 x 3.14 rad/s), grippers (0.1 m/s, opening).
-    Reward: -d - clip(ln(d), -10, 0), d the hands' mean distance to the chair; -0.2 x tilt;
-    -1e-6 x length of the action; while the chair stands: 2 with the hands within 0.1 m, and then
-    either, off the target, up to 2 for speed towards it and -2 x distance, or, at it,
-    2 + 2 exp(-10 x speed) and 2 more at rest; 100 for success.
+    Reward: -d - clip(ln(d), -10, 0), d the hands' mean distance to the chair but no less than
+    0.01 m; -0.2 x tilt; -1e-6 x length of the action; while the chair stands: 2 with the hands
+    within 0.1 m, and then either, off the target, up to 2 for speed towards it and -2 x distance,
+    or, at it, 2 + 2 exp(-10 x speed) and 2 more at rest; 100 for success.
     Healthy: tilt <= 0.1 pi. Success: at rest within 0.15 m of the target, standing.
     Fails: tilt >= 0.2 pi.
     Recovery state (5): d [m], distance from chair to target [m], tilt [rad], speed of the chair
@@ -135,6 +136,8 @@ class PushChair(RecoveryEnv):
     @classmethod
     def starts(cls) -> dict[str, Start]:
         standing, on_its_back = pose(0.0, parts.SEAT_HEIGHT), pose(LYING_TILT, LYING_HEIGHT)
+        # Our choice: the widths of `perturbed`, and that the star below the seat begins turned in
+        # any way (officially in one that is stored with the chair).
         joints = np.array([*[0] * 4, *[1] * 7, 0, 0, *[1] * 7, 0, 0, *[0] * 8])
         swivel = np.eye(30)[SWIVEL]
         ood = PushChairStart(on_its_back, chair_distance=(1.0, 1.0), facing_error=0.0)
@@ -269,7 +272,8 @@ class PushChair(RecoveryEnv):
     def surface_distances(self, data: PhysicsData) -> jax.Array:
         """Returns how far the left and the right hand are from the chair's surface [m], `(2,)`.
 
-        A hand is the point between its fingertips; inside the chair the distance is 0.
+        Of seat, back, column and legs: the casters, which the robot's hands pass through, do not
+        count. A hand is the point between its fingertips; inside the chair the distance is 0.
         """
         rotation = _rotation(data.qpos[CHAIR_QUATERNION])
         place, swivel = data.qpos[CHAIR_POSITION], data.qpos[SWIVEL]

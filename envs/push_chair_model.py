@@ -1,6 +1,7 @@
 """The model of PushChair: a wheeled base with a lift and two Panda arms, and an office chair.
 
-Built here from primitives rather than loaded. What is simplified stands beside the numbers:
+Built here from primitives rather than loaded. What is simplified, or otherwise than in the
+official task (ManiSkill2's PushChair, of which LaMOuR uses model 3003), stands beside the numbers:
 
 - Links look like capsules and have the Panda's masses; their inertias follow from these shapes.
 - Robot and chair touch in spheres: fingertips, palms, wrists, forearms and a bumper against the
@@ -11,7 +12,11 @@ Built here from primitives rather than loaded. What is simplified stands beside 
   sides do not roll: from a tilt of about 20 degrees on the chair rests on a sphere beside each,
   with the friction of the official wheels. Else a lying chair would roll off under every push.
 - The robot's weight is carried (gravity compensation), as the Panda's own controller does.
-- Joint speeds up to 3.14 rad/s are commanded as in the official task; a real Panda ends at 2.6.
+- Joint speeds up to 3.14 rad/s are commanded as in the official task; a real Panda ends at 2.175
+  (joints 1 to 4) and 2.61 rad/s (5 to 7).
+- Friction: MuJoCo takes the larger of two surfaces' (PhysX, by default, their mean). Of robot and
+  chair 1.0, whatever the chair's is; officially fingers have 2.0, the chair 0.1, which makes 1.05.
+  Of a lying chair on the floor 0.3; officially 0.1 and 0.5, which makes 0.3.
 """
 
 from __future__ import annotations
@@ -24,10 +29,10 @@ import numpy as np
 
 ARMS = ("left", "right")
 
-# One physics step is a fifth of a control step (20 Hz). Explicit velocity servos are stable while
-# gain x step < 2 x inertia; every gain below is at most its joint's armature or mass / 0.01 s. (An
-# implicit integrator would allow more, but MJX's differs from MuJoCo's where a servo's force is at
-# its limit.)
+# One physics step is a fifth of a control step (20 Hz): 100 Hz where the official task has 500, for
+# speed. Explicit velocity servos are stable while gain x step < 2 x inertia; every gain below is at
+# most its joint's armature or mass / 0.01 s. (An implicit integrator would allow more, but MJX's
+# differs from MuJoCo's where a servo's force is at its limit.)
 TIMESTEP = 0.01
 
 
@@ -38,7 +43,7 @@ class Link:
     Attributes:
         a, d, alpha: metres, metres, multiples of pi/2.
         limits: joint range [rad].
-        mass: kg, as identified from measurements and used in public models.
+        mass: kg, as identified by Gaz et al. (RA-L 2019).
         torque: largest joint torque [N m].
         capsule: its look in its own frame: from z to z, radius [m].
     """
@@ -63,7 +68,8 @@ PANDA = (
 )
 FLANGE = 0.107  # metres from the last joint to the hand
 TOOL = 0.1034  # metres from the hand to the point between the fingertips
-# Inertia of the rotors behind gears of 100: of the size that identification finds.
+# Inertia of the rotors behind their gears: our choice, as large as stable servos of these gains
+# need (above). MuJoCo Menagerie's Panda has 0.1 in every joint.
 ARMATURE = {87.0: 0.5, 12.0: 0.2}
 GAIN = {87.0: 50.0, 12.0: 20.0}  # N m per rad/s
 
@@ -78,6 +84,9 @@ LIFT_HOME, LIFT_RANGE = 0.9, (0.75, 1.35)
 ARM_BELOW_TOP = 0.65
 SHOULDER_OFFSET = 0.22  # metres from the middle to either arm
 
+# The chair is our choice: the size of an office chair, 0.62 x 0.65 x 0.90 m (the official model's
+# mesh, scaled by 0.8, 0.94 x 1.3 x 0.9 m before it is turned), of 10 kg, which the arms can tip up
+# (official: a density of 200 kg/m^3; what that weighs we do not know).
 SEAT_HEIGHT = 0.48  # metres from the floor to the middle of the seat's board
 SEAT_SIZE = (0.24, 0.23, 0.025)  # half extents
 BACK_SIZE = (0.025, 0.22, 0.20)
@@ -286,7 +295,8 @@ def _add_arm(spec: mujoco.MjSpec, carriage: mujoco.MjsBody, arm: str) -> None:
             axis=[0, sign, 0],
             limited=True,
         )
-        joint.range, joint.armature = FINGER_RANGE, 2.0
+        joint.range = FINGER_RANGE
+        joint.armature = 2.0  # kg, our choice: for a stable servo
         finger.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX,
             size=[0.01, 0.008, 0.025],
@@ -319,6 +329,7 @@ def _add_chair(spec: mujoco.MjSpec) -> None:
         mujoco.mjtGeom.mjGEOM_CAPSULE,
         mujoco.mjtGeom.mjGEOM_SPHERE,
     )
+    # This friction never counts: every part of the robot that may touch the chair has 1.0.
     surface = {"contype": 0, "conaffinity": _ROBOT_CHAIR, "friction": [0.3, 0.005, 0.0001]}
     skid = {"contype": _SKID, "conaffinity": 0, "mass": 0, "group": 3}
     seat = spec.worldbody.add_body(name="seat", pos=[-1.0, 0, SEAT_HEIGHT])
@@ -347,7 +358,8 @@ def _add_chair(spec: mujoco.MjSpec) -> None:
             )
     star = seat.add_body(name="star")
     swivel = star.add_joint(name="swivel", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1])
-    swivel.damping[0] = 5.0  # N m s/rad, the lower end of the official range
+    # N m s/rad. Officially drawn from 5 to 15, with some dry friction, for every episode.
+    swivel.damping[0] = 5.0
     column, *legs = star_capsules()
     for name, (start, end, radius), mass in (
         ("column", column, 1.5),
@@ -363,7 +375,7 @@ def _add_chair(spec: mujoco.MjSpec) -> None:
             **surface,
         )
     for number, (_, end, _) in enumerate(legs):
-        # Rolling friction, which overrides the floor's.
+        # It slides where a wheel would roll: our choice of a friction, which overrides the floor's.
         star.add_geom(
             name=f"caster{number}",
             type=sphere,

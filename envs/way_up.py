@@ -29,7 +29,7 @@ from envs.push_chair import (
     pose,
 )
 
-# Of the humanoid to get up, each of at most so many control steps, so many of them standing.
+# Attempts of the humanoid to get up; the most control steps of each; how many of them standing.
 ATTEMPTS, LONGEST_ATTEMPT, STOOD = 8, 200, 20
 RISING_STATES = 48  # of each tenth of a metre of its head's height
 STANDING = 1.35  # metres: the head's height from which on it stands

@@ -1,13 +1,18 @@
-"""Humanoid and PushChair by the command line: an original policy, then a recovery from it."""
+"""Humanoid and PushChair by the command line, both stages; and that the humanoid learns at all."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import envs
 from lamour_jax import policies
+from lamour_jax.objective import original_task
+from lamour_jax.ppo.learner import Learner
+from lamour_jax.presets import preset
 from lamour_jax.train import main
 
 TINY = (
@@ -37,3 +42,23 @@ def test_both_stages_finish(env: str, tmp_path: Path) -> None:
         assert ("success_rate" in result) == (env == "push_chair")
     assert result["reward_source"] == f"library/{env}"
     assert result["recovery_rate"] == 0.0, "nothing was learned"
+
+
+@pytest.mark.slow
+def test_humanoid_learns_to_fall_later() -> None:
+    """The first 80,000 of its preset's 32 million steps."""
+    config = preset("humanoid", "original")
+    env = envs.load(
+        "humanoid",
+        start=config.training_starts,
+        engine="mujoco",
+        episode_length=config.training_episode_length,
+    )
+    learner = Learner(env, original_task(), config.ppo, config.iterations)
+    state = learner.init(0)
+    lengths = []
+    for _ in range(10):
+        state, metrics = learner.iterate(state)
+        lengths.append(float(metrics["episode/length"]))
+    # The clocks are staggered: what ends first had begun late.
+    assert np.mean(lengths[-2:]) > 1.3 * np.mean(lengths[1:3])

@@ -52,6 +52,18 @@ def state_at() -> Callable[[RecoveryEnv, np.ndarray, np.ndarray], State]:
 
 
 @pytest.fixture(scope="session")
+def contacts_with_chair() -> Callable[[mujoco.MjModel, mujoco.MjData], int]:
+    """Returns a function that counts in how many points PushChair's robot touches the chair."""
+
+    def count(model: mujoco.MjModel, data: mujoco.MjData) -> int:
+        bodies = model.geom_bodyid[data.contact.geom].reshape(-1, 2)
+        of_chair = bodies >= model.body("seat").id  # the robot's come before
+        return int(((bodies > 0).all(axis=1) & (of_chair.sum(axis=1) == 1)).sum())
+
+    return count
+
+
+@pytest.fixture(scope="session")
 def random_states() -> Callable[[RecoveryEnv, int], tuple[np.ndarray, np.ndarray]]:
     """Returns a function that draws `n` states, upright and fallen, `qpos`, `qvel` in float32."""
 

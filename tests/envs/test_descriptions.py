@@ -107,8 +107,9 @@ def test_stated_ranges_are_the_models(env: RecoveryEnv) -> None:
             assert row[3] == "rad"
 
 
-def test_stated_standing_angles_are_in_range(env: RecoveryEnv) -> None:
-    for row in rows(env.description(), "State"):
+@pytest.mark.parametrize("name", registry.names())
+def test_stated_standing_values_are_in_range(name: str) -> None:
+    for row in rows(registry.get(name).description(), "State"):
         limits = re.fullmatch(r"(\S+) to (\S+)", row[4])
         numbers = [float(n) for n in re.findall(r"-?\d+\.?\d*", row[5].split(";")[0])]
         assert numbers

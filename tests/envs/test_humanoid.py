@@ -13,6 +13,7 @@ import pytest
 
 import envs
 from envs import RecoveryEnv, State
+from envs.humanoid import Humanoid
 
 COUNT, STEPS = 24, 3
 
@@ -65,6 +66,25 @@ def test_model_is_dm_controls(humanoid: RecoveryEnv) -> None:
         assert getattr(humanoid.model.opt, option) == getattr(theirs.opt, option), option
     autoreset = int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # of our engine
     assert humanoid.model.opt.disableflags & ~autoreset == theirs.opt.disableflags & ~autoreset
+
+
+def test_playgrounds_copy_is_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From there it is taken where DM Control cannot be installed."""
+    find = importlib.util.find_spec
+    if find("dm_control") is None or find("mujoco_playground") is None:
+        pytest.skip("needs both packages")
+    ours = Humanoid.make_model()
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "dm_control" else find(name)
+    )
+    theirs = Humanoid.make_model()
+    assert theirs.nnumeric > ours.nnumeric, "Playground's names settings for MJX, unused here"
+    for field in dir(ours):
+        value = getattr(ours, field)
+        if isinstance(value, np.ndarray) and not field.startswith(("_", "name", "numeric")):
+            np.testing.assert_array_equal(getattr(theirs, field), value, err_msg=field)
+    for option in "timestep integrator solver cone iterations ls_iterations disableflags".split():
+        assert getattr(theirs.opt, option) == getattr(ours.opt, option), option
 
 
 def test_steps_like_dm_control(

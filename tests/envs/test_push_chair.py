@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -190,9 +191,11 @@ def reward(env: RecoveryEnv, now: SimpleNamespace, action: float = 0.0) -> float
     return float(env.task_reward(now, jnp.full(20, action), now))
 
 
-def at_the_back(x: float, y: float) -> np.ndarray:
-    """Returns hands that touch the back of a chair at (x, y): nearer than counts."""
-    return np.array([x - 0.275, y, parts.SEAT_HEIGHT + 0.3] * 2)
+def at_the_back(qpos: np.ndarray, away: float = 0.0) -> np.ndarray:
+    """Returns hands `away` [m] behind the back of the chair; without, nearer than counts."""
+    hand = np.zeros(3)
+    mujoco.mju_rotVecQuat(hand, np.array([-0.275 - away, 0.0, 0.3]), qpos[CHAIR_QUATERNION])
+    return np.tile(qpos[CHAIR_POSITION] + hand, 2)
 
 
 NEAR = -NEAREST - np.log(NEAREST)  # what nearness is worth there
@@ -234,17 +237,39 @@ def test_reward_by_hand(
     near: bool,
     expected: float | None,
 ) -> None:
-    hands = at_the_back(*qpos[CHAIR_POSITION][:2]) if near else FAR
+    hands = at_the_back(qpos) if near else FAR
     now = moment(qpos, qvel, hands)
     if expected is None:
         expected = -float(env.recovery_state(now)[0]) - 0.2 * 0.25 * np.pi
     assert reward(env, now) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("away", "tilt", "stage"),
+    [
+        (0.05, 0.0, 2.0 - 2.0 * 0.5),
+        (0.099, 0.0, 2.0 - 2.0 * 0.5),
+        (0.101, 0.0, 0.0),
+        (0.3, 0.0, 0.0),
+        (0.05, 0.19 * np.pi, 2.0 - 2.0 * 0.5),
+        (0.05, 0.21 * np.pi, 0.0),
+        (0.05, 0.5 * np.pi, 0.0),
+    ],
+)
+def test_only_hands_close_to_a_standing_chair_are_paid_more(
+    env: RecoveryEnv, away: float, tilt: float, stage: float
+) -> None:
+    qpos = standing_at(0.5, 0.0, tilt)
+    expected = -away - np.log(away) - 0.2 * tilt + stage
+    now = moment(qpos, hands=at_the_back(qpos, away))
+    assert reward(env, now) == pytest.approx(expected, abs=1e-4)
+
+
 def test_large_actions_cost_a_little(env: RecoveryEnv) -> None:
-    now = moment(standing_at(1.0, 0.0), hands=FAR - 45.0)
+    qpos = standing_at(1.0, 0.0)
+    now = moment(qpos, hands=at_the_back(qpos, 0.5))  # a reward of 0.2: single precision suffices
     cost = reward(env, now, 0.0) - reward(env, now, 1.0)
-    assert 0.0 <= cost < 1e-4
+    assert cost == pytest.approx(1e-6 * np.sqrt(20), rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -356,9 +381,23 @@ def test_observation_does_not_know_the_worlds_directions(
 # Starts.
 
 
-def test_ordinary_starts() -> None:
-    env = envs.load("push_chair", engine="mujoco")
-    states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 256))
+@pytest.fixture(scope="module")
+def ordinary(env: RecoveryEnv) -> State:
+    return jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 256))
+
+
+def test_values_at_an_ordinary_start_are_as_described(ordinary: State) -> None:
+    """What the language model is told of them."""
+    distance, to_target, *others = np.asarray(ordinary.info["recovery_state"]).T
+    description = PushChair.description()
+    low, high = map(float, re.findall(r"([\d.]+) to ([\d.]+) at an ordinary start", description)[0])
+    assert low <= distance.min() < low + 0.05 and high - 0.05 < distance.max() <= high
+    assert "| 0 or more | 0 to 1.2 |" in description and to_target.max() <= 1.2
+    np.testing.assert_allclose(others, 0.0, atol=1e-6)
+
+
+def test_ordinary_starts(ordinary: State) -> None:
+    states = ordinary
     qpos = np.asarray(states.data.qpos)
     chair, robot = qpos[:, CHAIR_POSITION][:, :2], qpos[:, :2]
     distance, apart = np.linalg.norm(chair, axis=1), np.linalg.norm(robot - chair, axis=1)

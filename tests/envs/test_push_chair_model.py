@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mujoco
 import numpy as np
 import pytest
 
 from envs import push_chair_model as parts
 from envs.push_chair import CHAIR_QUATERNION, SWIVEL, PushChair
+
+# Of the Panda: modified Denavit-Hartenberg parameters a and d [m], alpha [pi/2], joint limits [rad]
+# and torque limit [N m] as Franka publishes them (franka_ros), masses [kg] as identified by Gaz et
+# al. (IEEE RA-L 2019).
+PUBLISHED = (
+    (0.0, 0.333, 0, -2.8973, 2.8973, 87, 4.970684),
+    (0.0, 0.0, -1, -1.7628, 1.7628, 87, 0.646926),
+    (0.0, 0.316, 1, -2.8973, 2.8973, 87, 3.228604),
+    (0.0825, 0.0, 1, -3.0718, -0.0698, 87, 3.587895),
+    (-0.0825, 0.384, -1, -2.8973, 2.8973, 12, 1.225946),
+    (0.0, 0.0, 1, -0.0175, 3.7525, 12, 1.666555),
+    (0.088, 0.0, 1, -2.8973, 2.8973, 12, 0.735522),
+)
+FLANGE, TOOL = 0.107, 0.1034  # metres from the last joint to the hand, and on to its tool point
 
 TILT_OF_REST = {"back": 0.502 * np.pi, "side": 0.528 * np.pi, "front": 0.776 * np.pi}
 
@@ -50,8 +66,8 @@ def test_sizes(model: mujoco.MjModel) -> None:
 def test_masses(model: mujoco.MjModel) -> None:
     assert model.body("seat").subtreemass[0] == pytest.approx(10.0)
     for arm in parts.ARMS:
-        for number, link in enumerate(parts.PANDA, start=1):
-            assert model.body(f"{arm}_link{number}").mass[0] == pytest.approx(link.mass)
+        for number, (*_, mass) in enumerate(PUBLISHED, start=1):
+            assert model.body(f"{arm}_link{number}").mass[0] == pytest.approx(mass)
         assert model.body(f"{arm}_hand").mass[0] == pytest.approx(0.73)
     carried = model.body_gravcomp > 0
     assert carried[1 : model.body("seat").id].all()
@@ -69,41 +85,62 @@ def test_servos_are_stable_by_themselves(model: mujoco.MjModel) -> None:
         assert rates.max() * model.opt.timestep < 1.5
 
 
-def test_arm_has_the_pandas_kinematics(model: mujoco.MjModel) -> None:
+def tool_from_foot(model: mujoco.MjModel, arm: str, angles: np.ndarray) -> np.ndarray:
+    data = mujoco.MjData(model)
+    for number, angle in enumerate(angles, start=1):
+        data.joint(f"{arm}_joint{number}").qpos = angle
+    mujoco.mj_kinematics(model, data)
+    return np.array(data.site(f"{arm}_tool").xpos - data.body(f"{arm}_link0").xpos)
+
+
+@pytest.mark.parametrize("arm", parts.ARMS)
+def test_arm_has_the_pandas_kinematics(model: mujoco.MjModel, arm: str) -> None:
     """The tool from the arm's foot, by the product of the joints' transforms."""
     rng = np.random.default_rng(0)
-    data = mujoco.MjData(model)
     for _ in range(5):
-        angles = [rng.uniform(*link.limits) for link in parts.PANDA]
+        angles = np.array([rng.uniform(low, high) for *_, low, high, _, _ in PUBLISHED])
         transform = np.eye(4)
-        for link, angle in zip(parts.PANDA, angles, strict=True):
-            turn = link.alpha * np.pi / 2
+        for (a, d, alpha, *_), angle in zip(PUBLISHED, angles, strict=True):
+            turn = alpha * np.pi / 2
             c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(turn), np.sin(turn)
             transform = transform @ [
-                [c, -s, 0, link.a],
-                [s * ca, c * ca, -sa, -link.d * sa],
-                [s * sa, c * sa, ca, link.d * ca],
+                [c, -s, 0, a],
+                [s * ca, c * ca, -sa, -d * sa],
+                [s * sa, c * sa, ca, d * ca],
                 [0, 0, 0, 1],
             ]
-        tool = transform @ [0, 0, parts.FLANGE + parts.TOOL, 1]
-        for arm in parts.ARMS:
-            data.qpos[:] = model.qpos0
-            for number, angle in enumerate(angles, start=1):
-                data.joint(f"{arm}_joint{number}").qpos = angle
-            mujoco.mj_kinematics(model, data)
-            foot = data.body(f"{arm}_link0").xpos
-            np.testing.assert_allclose(data.site(f"{arm}_tool").xpos - foot, tool[:3], atol=1e-9)
+        tool = transform @ [0, 0, FLANGE + TOOL, 1]
+        np.testing.assert_allclose(tool_from_foot(model, arm, angles), tool[:3], atol=1e-9)
 
 
-def test_joint_limits(model: mujoco.MjModel) -> None:
+@pytest.mark.parametrize(
+    ("angles", "tool"),
+    [
+        ([0, 0, 0, 0, 0, 0, 0], [0.088, 0, 0.333 + 0.316 + 0.384 - FLANGE - TOOL]),
+        # The hand points straight down, in front of the arm.
+        (
+            [0, 0, 0, -np.pi / 2, 0, np.pi / 2, 0],
+            [0.0825 + 0.384 + 0.088, 0, 0.333 + 0.316 + 0.0825 - FLANGE - TOOL],
+        ),
+    ],
+)
+def test_tool_is_where_it_is_by_hand(
+    model: mujoco.MjModel, angles: list[float], tool: list[float]
+) -> None:
     for arm in parts.ARMS:
-        for number, (link, home) in enumerate(
-            zip(parts.PANDA, parts.ARM_HOME, strict=True), start=1
-        ):
+        measured = tool_from_foot(model, arm, np.array(angles))
+        np.testing.assert_allclose(measured, tool, atol=1e-9)
+
+
+def test_joint_and_torque_limits(model: mujoco.MjModel) -> None:
+    for arm in parts.ARMS:
+        for number, (*_, low, high, torque, _) in enumerate(PUBLISHED, start=1):
             joint = model.joint(f"{arm}_joint{number}")
-            np.testing.assert_allclose(joint.range, link.limits)
+            np.testing.assert_allclose(joint.range, [low, high])
             assert model.jnt_limited[joint.id]
-            assert link.limits[0] < home < link.limits[1]
+            assert low < parts.ARM_HOME[number - 1] < high
+            servo = model.actuator(f"{arm}_joint{number}")
+            np.testing.assert_allclose(servo.forcerange, [-torque, torque])
 
 
 @pytest.mark.parametrize("start", ["ordinary", "ood"])
@@ -256,12 +293,14 @@ def test_what_may_touch_what(model: mujoco.MjModel) -> None:
     assert not may("bumper", "floor")
 
 
-def test_contacts_fit_into_what_mjx_makes_room_for(model: mujoco.MjModel) -> None:
+def test_contacts_fit_into_what_mjx_makes_room_for(
+    model: mujoco.MjModel, contacts_with_chair: Callable[[mujoco.MjModel, mujoco.MjData], int]
+) -> None:
     room = int(model.numeric("max_contact_points").data[0])
     rng = np.random.default_rng(0)
     data = at_start(model, "ood")
     data.qpos[0] = -1.9  # near enough to touch
-    most = 0
+    most = most_with_chair = 0
     for _ in range(150):
         speeds = model.actuator_ctrlrange[:, 1] * rng.uniform(-1, 1, model.nu)
         speeds[[0, 3]] = [0.2, -0.5]  # forward, down onto the chair
@@ -269,6 +308,8 @@ def test_contacts_fit_into_what_mjx_makes_room_for(model: mujoco.MjModel) -> Non
         for _ in range(PushChair.frame_skip):
             mujoco.mj_step(model, data)
             most = max(most, data.ncon)
+            most_with_chair = max(most_with_chair, contacts_with_chair(model, data))
     assert np.isfinite(data.qpos).all()
+    assert most_with_chair > 0, "the robot should touch the chair"
     assert 4 < most <= room
     assert np.abs(data.qvel).max() < 20.0

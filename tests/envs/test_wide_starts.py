@@ -23,8 +23,9 @@ def bank_of(env: RecoveryEnv) -> np.ndarray:
     return np.asarray(env.all_starts()["ood-wide"].qpos)
 
 
-def test_planar_and_quadruped_robots_have_one() -> None:
-    assert {"ant", "half_cheetah", "hopper", "walker2d"} <= set(ROBOTS)
+def test_robots_that_ship_have_one() -> None:
+    shipping = {"ant", "half_cheetah", "hopper", "humanoid", "push_chair", "walker2d"}
+    assert shipping <= set(ROBOTS)
 
 
 def test_poses_are_unhealthy_and_at_rest(env: RecoveryEnv) -> None:

@@ -18,7 +18,9 @@ import envs
 from envs.mirror import Mirror, Reflection
 from lamour_jax import policies
 from lamour_jax.config import RunConfig
+from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
+from lamour_jax.evaluation import Evaluator
 from lamour_jax.policies import PolicyHeader
 
 HEADER = PolicyHeader(
@@ -116,6 +118,29 @@ def test_policies_that_ship() -> None:
         )
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(agent))
         assert header.provenance, f"{name}.npz does not say where it comes from"
+
+
+# The least that they earn in their first 100 steps, on average: three quarters of what they did
+# when they were put here. Standing still is worth 100 at most.
+LEAST_RETURN = {
+    "ant": 420,
+    "half_cheetah": 500,
+    "hopper": 168,
+    "humanoid": 32,
+    "push_chair": 190,
+    "walker2d": 115,
+}
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_policies_that_ship_still_know_their_robots(name: str) -> None:
+    env = envs.load(name, engine="mujoco", terminate=False, episode_length=100)
+    header, agent = policies.load_original(name)
+    measured = Evaluator(env, Controller(header.network()), episodes=64)(agent, seed=0).summary()
+    assert measured["recovery_rate_strict"] >= 0.8, "it falls"
+    assert measured["return"] >= LEAST_RETURN[name]
+    if env.has_goal:
+        assert measured["success_rate"] >= 0.7
 
 
 def refused(path: Path) -> str:
