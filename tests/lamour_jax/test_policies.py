@@ -136,7 +136,7 @@ LEAST_RETURN = {
 def test_policies_that_ship_still_know_their_robots(name: str) -> None:
     env = envs.load(name, engine="mujoco", terminate=False, episode_length=100)
     header, agent = policies.load_original(name)
-    measured = Evaluator(env, Controller(header.network()), episodes=64)(agent, seed=0).summary()
+    measured = Evaluator(Controller(header.network()), episodes=64)(env, agent, 0).summary()
     assert measured["recovery_rate_strict"] >= 0.8, "it falls"
     assert measured["return"] >= LEAST_RETURN[name]
     if env.has_goal:
