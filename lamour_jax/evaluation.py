@@ -111,6 +111,8 @@ class Evaluator:
         start = self._resets[env](jax.random.split(start_key, self._episodes))
         if env.time_limit not in self._programs:
             self._programs[env.time_limit] = jax.jit(partial(self._run, env))
+        # Unlike a trained policy, a loaded one is bound to no device: alike, they compile once.
+        agent = jax.device_put(agent, jax.local_devices()[0])
         measured = self._programs[env.time_limit](agent, start, act_key, sampled)
         return measured if record else measured.replace(recording=None)
 

@@ -38,12 +38,11 @@ qpos = np.tile(engine.model.qpos0.astype(np.float32), (256, 1))
 data = jax.vmap(engine.init)(qpos, np.zeros((256, engine.model.nv), np.float32))
 step = jax.vmap(lambda data, ctrl: engine.step(data, ctrl, 5))
 
+@jax.jit
 def run(data, steps):
     ctrl = np.zeros((256, engine.model.nu), np.float32)
     return jax.lax.fori_loop(0, steps, lambda _, data: step(data, ctrl), data)
 
-# A program for each number of steps: errors of later calls are another test's.
-run = jax.jit(run, static_argnums=1)
 before = jax.device_get(run(data, 2))
 # As in a shell; what runs in the background is started with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -13,6 +15,34 @@ from envs import registry, warp_sizes
 ENVS = 4
 
 
+def _pairs(model: mujoco.MjModel) -> np.ndarray:
+    """Returns the geoms `[P, 2]` that may touch each other, by MuJoCo's rules."""
+    pairs = set(zip(model.pair_geom1.tolist(), model.pair_geom2.tolist(), strict=True))
+    bodies, parents = model.body_weldid, model.body_weldid[model.body_parentid]
+    for one, other in itertools.combinations(range(model.ngeom), 2):
+        masks = (
+            model.geom_contype[one] & model.geom_conaffinity[other]
+            or model.geom_contype[other] & model.geom_conaffinity[one]
+        )
+        a, b = bodies[model.geom_bodyid[one]], bodies[model.geom_bodyid[other]]
+        related = a == b or (a and b and (parents[a] == b or parents[b] == a))
+        excluded = {(a << 16) + b, (b << 16) + a} & set(model.exclude_signature.tolist())
+        if masks and not related and not excluded:
+            pairs.add((one, other))
+    return np.array(sorted(pairs))
+
+
+def _near(model: mujoco.MjModel, data: mujoco.MjData, pairs: np.ndarray) -> int:
+    """Counts the pairs whose bounding spheres meet, as Warp does before it looks closer."""
+    radius, plane = model.geom_rbound, model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
+    one, other = np.where(plane[pairs[:, 1]][:, None], pairs[:, ::-1], pairs).T
+    between = data.geom_xpos[other] - data.geom_xpos[one]
+    normal = data.geom_xmat[one].reshape(-1, 3, 3)[:, :, 2]
+    height = np.sum(between * normal, axis=1)
+    apart = np.where(plane[one], height, np.linalg.norm(between, axis=1) - radius[one])
+    return int(np.sum(apart <= radius[other]))
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_a_robot_that_lies_about_and_struggles_fits(name: str) -> None:
     # Simulated by C MuJoCo, whose buffers grow.
@@ -20,7 +50,8 @@ def test_a_robot_that_lies_about_and_struggles_fits(name: str) -> None:
     model, data = env.model, mujoco.MjData(env.model)
     random = np.random.default_rng(0)
     starts = [name for name in ("ood", "ood-wide", "ordinary") if name in env.all_starts()]
-    contacts, rows = [], []
+    contacts, rows, near = [], [], []
+    pairs = _pairs(model)
     for start in starts:
         pose = np.atleast_2d(env.all_starts()[start].qpos)
         for qpos in pose[:: max(1, len(pose) // 4)][:4]:
@@ -33,8 +64,10 @@ def test_a_robot_that_lies_about_and_struggles_fits(name: str) -> None:
                 mujoco.mj_step(model, data)
                 contacts.append(data.ncon)
                 rows.append(data.nefc)
+                near.append(_near(model, data, pairs))
     assert 0 < max(contacts) <= warp_sizes.contacts(model)
     assert max(rows) <= warp_sizes.constraint_rows(model)
+    assert 0 < max(near) <= warp_sizes.near_pairs(model)
 
 
 def test_sizes_by_hand() -> None:

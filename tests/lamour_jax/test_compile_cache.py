@@ -15,7 +15,7 @@ import pytest
 
 import envs
 from benchmarks.compilations import CompilationCounter
-from lamour_jax import compile_cache
+from lamour_jax import compile_cache, policies
 from lamour_jax.controller import Controller
 from lamour_jax.evaluation import Evaluator
 from lamour_jax.objective import original_task
@@ -83,6 +83,17 @@ def test_only_the_first_evaluation_compiles(learner: Learner) -> None:
     other = jax.tree.map(lambda leaf: leaf + 0, learner.init(1).agent)
     with CompilationCounter() as counter:
         evaluator(env, other, 1, sampled=True).summary()
+    assert counter.compiled + counter.loaded == 0
+
+
+def test_a_loaded_and_a_trained_policy_share_the_program_of_an_evaluation() -> None:
+    env = envs.load("hopper", engine="mujoco", episode_length=5)
+    header, loaded = policies.load_original("hopper")
+    evaluator = Evaluator(Controller(header.network()), episodes=3)
+    evaluator(env, loaded, 0).summary()
+    trained = jax.device_put(loaded, jax.local_devices()[0])
+    with CompilationCounter() as counter:
+        evaluator(env, trained, 0).summary()
     assert counter.compiled + counter.loaded == 0
 
 

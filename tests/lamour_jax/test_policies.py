@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import pickle
 import zipfile
@@ -108,10 +109,10 @@ def test_a_run_takes_over_the_policys_shape(path: Path) -> None:
 
 
 def test_policies_that_ship() -> None:
-    assert policies.names() == envs.names()
-    for name in policies.names():
+    assert policies.names() == policies.names(dropout=True) == envs.names()
+    for name, dropout in itertools.product(envs.names(), (False, True)):
         env = envs.load(name, engine="mujoco")
-        header, agent = policies.load_original(name)
+        header, agent = policies.load_original(name, dropout=dropout)
         assert (header.observation_size, header.action_size) == (
             env.observation_size,
             env.action_size,
