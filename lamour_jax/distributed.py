@@ -23,6 +23,9 @@ from lamour_jax.errors import UserError
 
 T = TypeVar("T")
 
+# A container may have a TPU and no way to ask who the others are.
+_ALONE = " (if there are no others: --coordinator localhost:12355 --num-processes 1 --process-id 0)"
+
 
 def connect(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
     """Joins this process with the others, before JAX is used for anything.
@@ -134,7 +137,8 @@ def _initialize(*arguments: str | int) -> None:
         jax.distributed.initialize(*arguments)  # type: ignore[arg-type]
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"the processes of this run did not meet: {reason}") from None
+        alone = "" if arguments else _ALONE
+        raise UserError(f"the processes of this run did not meet: {reason}{alone}") from None
 
 
 def _on_slurm() -> bool:
