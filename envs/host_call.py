@@ -4,8 +4,8 @@ JAX's own callbacks bake an address of this process into a program, which is why
 compilation cache leaves such programs out. XLA's foreign function interface (FFI) calls by name
 instead. Its handlers are C functions of a published, versioned binary interface
 (`xla/ffi/api/c_api.h`, shipped with jaxlib); `ctypes` makes one from Python, without a compiler.
-Where that interface is of another version, JAX's own callback is used: all works alike, but
-programs are compiled anew at every start. So they are on accelerators, which hand over copies.
+Where jaxlib does not take a handler of that version, JAX's own callback is used: all works alike,
+but programs are compiled anew at every start. So they are on accelerators, which hand over copies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import functools
 import math
-import re
 import signal
 import socket
 import struct
@@ -22,7 +21,6 @@ import threading
 from collections.abc import Callable, Iterator
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, string_at
 from ctypes import c_void_p as pointer
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -36,6 +34,8 @@ Shapes = tuple[jax.ShapeDtypeStruct, ...]
 FAILURES = (jax.errors.JaxRuntimeError, ValueError)
 
 _TARGET = "lamour_jax_host_call"
+# Of the interface as it is written down here, jaxlib 0.10's; 0.12, whose own is 0.5, takes handlers
+# from 0.1 on.
 _VERSION = (0, 3)
 _METADATA = 1
 _INTERNAL_ERROR = 13
@@ -101,22 +101,23 @@ def _callbacks(
 
 
 def _on_buffers(name: str, _: ExecutionContext, results: Any, *arguments: Any) -> None:
-    _refuse_after_interrupt()
-    _functions[name]([np.asarray(x) for x in results], [np.asarray(x) for x in arguments])
+    _run(name, [np.asarray(x) for x in results], [np.asarray(x) for x in arguments])
 
 
 def _on_copies(name: str, shapes: Shapes, rank: int, *arguments: Any) -> tuple[np.ndarray, ...]:
-    _refuse_after_interrupt()
     copies = [np.asarray(x) for x in arguments]
     batch = copies[0].shape[: copies[0].ndim - rank] if copies else ()
     results = [np.empty(batch + shape.shape, shape.dtype) for shape in shapes]
-    _functions[name](results, copies)
+    _run(name, results, copies)
     return tuple(results)
 
 
-def _refuse_after_interrupt() -> None:
-    if _interrupts:
-        raise RuntimeError("interrupted")
+def _run(name: str, results: list[np.ndarray], arguments: list[np.ndarray]) -> None:
+    # Programs may run on the calling thread, which is then the one that Ctrl-C hits.
+    with contextlib.suppress(KeyboardInterrupt):
+        if not _interrupts:
+            return _functions[name](results, arguments)
+    raise RuntimeError("interrupted")
 
 
 class _Interrupts:
@@ -139,7 +140,7 @@ class _Interrupts:
         try:
             yield
         except FAILURES:
-            if self._seen:
+            if self:
                 raise KeyboardInterrupt from None
             raise
         finally:
@@ -147,9 +148,6 @@ class _Interrupts:
             self._reader, self._seen = None, False
             reader.close()
             writer.close()
-
-    def note(self) -> None:
-        self._seen = self._reader is not None
 
     def __bool__(self) -> bool:
         reader = self._reader
@@ -240,15 +238,9 @@ def _handler(address: int) -> int | None:
         if extension and _Extension.from_address(extension).type == _METADATA:
             _describe(_MetadataExtension.from_address(extension).metadata)
             return None
-        if _interrupts:
-            return _error(api, "interrupted")
         (value,) = _addresses(frame[20], 1)
         name = string_at(*_TEXT.unpack(string_at(value, _TEXT.size))).decode()
-        _functions[name](_arrays(frame[14], frame[12]), _arrays(frame[9], frame[7]))
-    except KeyboardInterrupt:
-        # Programs may run on the calling thread, which is then the one that Ctrl-C hits.
-        _interrupts.note()
-        return _error(api, "interrupted")
+        _run(name, _arrays(frame[14], frame[12]), _arrays(frame[9], frame[7]))
     except BaseException as error:
         return _error(api, f"{type(error).__name__}: {error}")
     return None
@@ -300,14 +292,10 @@ def _error(api: int, message: str) -> int:
 
 @functools.cache
 def _is_available() -> bool:
-    """Registers the handler once, if jaxlib's interface is the one that is written down here."""
-    header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
+    """Registers the handler once; false if jaxlib does not take it."""
+    jax.local_devices(backend="cpu")  # before, a refusal would be one of the whole backend
     try:
-        text = header.read_text(encoding="utf-8")
-    except OSError:
+        jax.ffi.register_ffi_target(_TARGET, jax.ffi.pycapsule(_handler), platform="cpu")
+    except Exception:  # whatever jaxlib says
         return False
-    found = re.findall(r"#define XLA_FFI_API_(?:MAJOR|MINOR) (\d+)", text)
-    if tuple(map(int, found)) != _VERSION:
-        return False
-    jax.ffi.register_ffi_target(_TARGET, jax.ffi.pycapsule(_handler), platform="cpu")
     return True
