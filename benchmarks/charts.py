@@ -57,7 +57,7 @@ def line_chart(
     y_ticks = _ticks(low, high)
     if y_range is None:
         low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
-    x_high = float(xs.max()) or 1.0
+    x_high = float(np.max(xs)) or 1.0
 
     def x_at(x: np.ndarray | float) -> np.ndarray:
         return _LEFT + np.asarray(x) / x_scale / x_high * (_WIDTH - _LEFT - _RIGHT)

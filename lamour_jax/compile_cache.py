@@ -37,7 +37,7 @@ def enable(wanted: bool = True, own_folder: bool = True) -> None:
     if not wanted:
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    if jax.config.jax_compilation_cache_dir or not own_folder:  # type: ignore[attr-defined]
+    if jax.config.values["jax_compilation_cache_dir"] or not own_folder:
         return
     folder = default_folder()
     try:

@@ -53,7 +53,7 @@ def set_precision(precision: Precision) -> None:
 
 
 def _precision(engine: str, precision: Precision) -> str:
-    text = "float64" if jax.config.jax_enable_x64 else "float32"  # type: ignore[attr-defined]
+    text = jax.dtypes.canonicalize_dtype(float).name
     if jax.default_backend() != "cpu" and precision != "float32":
         text += f", matrix products in {precision}"
     return f"{text}, physics in float64" if resolve(engine) == "mujoco" else text

@@ -23,7 +23,8 @@ _CALLS = ("jit", "pjit")
 
 def simplify(closed: jax_core.ClosedJaxpr) -> jax_core.ClosedJaxpr:
     """An equivalent of a pure program, with as many equations or fewer."""
-    arguments = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in closed.jaxpr.invars]
+    avals: list[Any] = closed.in_avals
+    arguments = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
     while True:
         before, closed = closed, jax.make_jaxpr(_emission(closed))(*arguments)
         # A rule may leave equations behind that nothing needs any more.
