@@ -5,6 +5,7 @@ Names and meanings are in docs/metrics.md.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import math
@@ -46,7 +47,12 @@ class Loggers:
             UserError: a logger cannot be opened.
         """
         names = config.log if is_main() else ()
-        self._loggers = [KNOWN[name].open(config, folder, earlier) for name in names]
+        self._loggers: list[Logger] = []
+        with contextlib.ExitStack() as opened:
+            for name in names:
+                self._loggers.append(KNOWN[name].open(config, folder, earlier))
+                opened.callback(self._loggers[-1].close)
+            self._closing = opened.pop_all()
 
     def __enter__(self) -> Loggers:
         return self
@@ -57,8 +63,7 @@ class Loggers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for logger in self._loggers:
-            logger.close()
+        self._closing.close()
 
     def log(self, row: Row) -> None:
         """Hands on a row."""

@@ -6,8 +6,9 @@ No test speaks to Google; a server on the loopback interface answers.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before JAX is imported. For this run alone: the next one compiles anew.
@@ -22,6 +23,14 @@ from tests.reward_codegen.gemini_server import GeminiServer, asked_instead  # no
 for _name in list(os.environ):
     if _name.startswith(("GOOGLE_", "GEMINI_")):
         del os.environ[_name]
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """What Ctrl-C does in a shell; what runs in the background is started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

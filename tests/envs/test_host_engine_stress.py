@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import mujoco
@@ -167,14 +167,6 @@ def test_an_error_inside_physics_names_the_environment() -> None:
     assert_same_bits(step(in_the_air), before)
     healthy = jax.tree.map(lambda leaf: leaf[:2], data)
     assert np.isfinite(step(healthy).qpos).all()
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[Callable[[], None]]:
-    """What Ctrl-C does in a shell; what runs in the background is started with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield lambda: signal.raise_signal(signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_on_the_calling_thread_is_kept(ctrl_c: Callable[[], None]) -> None:

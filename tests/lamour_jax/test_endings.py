@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -13,24 +14,36 @@ from envs.mujoco_engine import PhysicsError
 from lamour_jax.endings import ends_cleanly
 
 
-def failing(error: BaseException) -> None:
+def inside_a_program(action: Callable[[], None]) -> None:
+    """Does something on the host from inside a compiled program."""
+
+    def act(results: list[np.ndarray], arguments: list[np.ndarray]) -> None:
+        action()
+
+    host_call.register("acting", act)
+    shape = (jax.ShapeDtypeStruct((), np.float32),)
+    jax.block_until_ready(jax.jit(lambda: host_call.call("acting", shape))())
+
+
+def failing(error: Exception) -> None:
     """Raises from inside a compiled program."""
 
-    def fail(results: list[np.ndarray], arguments: list[np.ndarray]) -> None:
+    def fail() -> None:
         raise error
 
-    host_call.register("failing", fail)
-    shape = (jax.ShapeDtypeStruct((), np.float32),)
-    jax.block_until_ready(jax.jit(lambda: host_call.call("failing", shape))())
+    inside_a_program(fail)
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_an_interrupt_is_no_traceback(inside: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_is_no_traceback(
+    inside: bool, ctrl_c: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     @ends_cleanly
     def main(argv: list[str] | None) -> int:
         if inside:
-            failing(KeyboardInterrupt())
-        raise KeyboardInterrupt
+            inside_a_program(ctrl_c)
+        ctrl_c()
+        return 0
 
     assert main([]) == 130
     assert "goes on by: python -m lamour_jax.train --resume RUN" in capsys.readouterr().err

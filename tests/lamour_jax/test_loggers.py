@@ -6,6 +6,7 @@ import importlib
 import math
 import struct
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,8 @@ def test_weights_and_biases_that_cannot_be_used(
     wandb.refuses = True
     with pytest.raises(UserError, match="^--log wandb: the service does not answer$"):
         Loggers(BOTH, tmp_path)
+    # Nothing that was opened before stays open: TensorBoard's writer has a thread.
+    assert not [thread for thread in threading.enumerate() if "Event" in type(thread).__name__]
 
 
 def test_the_real_weights_and_biases_offline(
