@@ -66,14 +66,14 @@ def settings_of(env: RecoveryEnv) -> list[Setting]:
     """Returns what is tried for a robot, the engine's own choice first."""
     used = MjxEngine(env.make_model()).model.opt
     own = Setting(int(used.iterations), int(used.ls_iterations))
-    others = [Setting(1, 4), Setting(2, 4), Setting(4, 4), Setting(4, 8), Setting(8, 8)]
-    others += [Setting(16, 16), Setting()]
+    others = [Setting(count, 4) for count in (1, 2, 4, 6, 8, own.iterations)]
+    others += [Setting(4, 2), Setting(16, 16), Setting()]
     others += [
         dataclasses.replace(own, integrator=name)
         for name in ("EULER", "IMPLICITFAST")
         if getattr(mujoco.mjtIntegrator, f"mjINT_{name}") != used.integrator
     ]
-    return [own, *(setting for setting in others if setting != own)]
+    return list(dict.fromkeys([own, *others]))
 
 
 @dataclass(frozen=True)
