@@ -30,7 +30,7 @@ import envs
 from benchmarks.subjects import Subject, compile_timed
 from benchmarks.throughput import machine_facts, names, spread, take_turns
 from envs import RecoveryEnv
-from envs.mjx_engine import MjxEngine
+from envs.mjx_engine import CONTACT_LIMIT, MjxEngine
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.system import set_precision, system_facts
@@ -46,34 +46,50 @@ class Setting:
     """How MJX is told to compute.
 
     Attributes:
-        iterations, line_search: of the solver; None: the model's own.
+        iterations, line_search: of the solver.
+        contacts: the most of each kind (by their number of dimensions) that it is given, the
+            deepest; None: all that MJX computes.
         integrator: of `mujoco.mjtIntegrator`, without its prefix; the model's own if empty.
     """
 
-    iterations: int | None = None
-    line_search: int | None = None
+    iterations: int
+    line_search: int
+    contacts: int | None
     integrator: str = ""
 
     @property
     def name(self) -> str:
-        if self.iterations is None:
-            return "the model's own"
         more = [self.integrator] if self.integrator else []
-        return ", ".join([f"{self.iterations} / {self.line_search}", *more])
+        numbers = f"{self.iterations} / {self.line_search} / {self.contacts or 'all'}"
+        return ", ".join([numbers, *more])
 
 
 def settings_of(env: RecoveryEnv) -> list[Setting]:
-    """Returns what is tried for a robot, the engine's own choice first."""
-    used = MjxEngine(env.make_model()).model.opt
-    own = Setting(int(used.iterations), int(used.ls_iterations))
-    others = [Setting(count, 4) for count in (1, 2, 4, 6, 8, own.iterations)]
-    others += [Setting(4, 2), Setting(16, 16), Setting()]
+    """Returns what is tried for a robot: the engine's own choice first, then one change at a time.
+
+    The last is the model's own, as C MuJoCo has it, with all contacts.
+    """
+    model = MjxEngine(env.make_model()).model
+    limit = contact_limit(model)
+    own = Setting(int(model.opt.iterations), int(model.opt.ls_iterations), limit)
+    others = [dataclasses.replace(own, iterations=count) for count in (1, 2, 4, 6, 12)]
+    others += [dataclasses.replace(own, line_search=count) for count in (2, 8)]
+    if limit is not None:
+        others += [dataclasses.replace(own, contacts=count) for count in (None, limit // 2)]
     others += [
         dataclasses.replace(own, integrator=name)
         for name in ("EULER", "IMPLICITFAST")
-        if getattr(mujoco.mjtIntegrator, f"mjINT_{name}") != used.integrator
+        if getattr(mujoco.mjtIntegrator, f"mjINT_{name}") != model.opt.integrator
     ]
+    default = env.model.opt
+    others += [Setting(int(default.iterations), int(default.ls_iterations), None)]
     return list(dict.fromkeys([own, *others]))
+
+
+def contact_limit(model: mujoco.MjModel) -> int | None:
+    """Returns the most contacts that MJX gives the model's solver, None without a limit."""
+    names = [model.numeric(index).name for index in range(model.nnumeric)]
+    return int(model.numeric(CONTACT_LIMIT).data[0]) if CONTACT_LIMIT in names else None
 
 
 @dataclass(frozen=True)
@@ -118,8 +134,9 @@ def mjx_program(env: RecoveryEnv, setting: Setting) -> Callable[..., Any]:
     from mujoco import mjx
 
     model = env.make_model()
-    if setting.iterations is not None and setting.line_search is not None:
-        model.opt.iterations, model.opt.ls_iterations = setting.iterations, setting.line_search
+    model.opt.iterations, model.opt.ls_iterations = setting.iterations, setting.line_search
+    if contact_limit(model) is not None:
+        model.numeric(CONTACT_LIMIT).data[0] = -1 if setting.contacts is None else setting.contacts
     if setting.integrator:
         model.opt.integrator = getattr(mujoco.mjtIntegrator, f"mjINT_{setting.integrator}")
     device_model = mjx.put_model(model)
@@ -129,8 +146,9 @@ def mjx_program(env: RecoveryEnv, setting: Setting) -> Callable[..., Any]:
             data = data.replace(ctrl=ctrl)
             frame_skip = env.frame_skip
             data = jax.lax.fori_loop(0, frame_skip, lambda _, d: mjx.step(device_model, d), data)
-            distance = data._impl.contact.dist
-            return data, (data.qpos, data.qvel, jnp.stack([(distance < 0).sum(), distance.size]))
+            contact = data._impl.contact
+            active = contact.dist < contact.includemargin
+            return data, (data.qpos, data.qvel, jnp.stack([active.sum(), active.size]))
 
         data = mjx.make_data(model).replace(qpos=qpos, qvel=qvel)
         return jax.lax.scan(step, data, controls)[1]
@@ -179,11 +197,14 @@ def measure(name: str, arguments: Arguments) -> dict[str, Any]:
     controls = controls * env.model.actuator_ctrlrange[:, 1]
     inputs = tuple(map(jnp.asarray, (qpos, qvel, controls)))
     expected = jax.device_get(jax.jit(jax.vmap(reference(env)))(*inputs))
-    subjects, results = [], {}
+    subjects, results, computed, active = [], {}, {}, 0
     for setting in settings_of(env):
         program, seconds = compile_timed(jax.jit(jax.vmap(mjx_program(env, setting))), *inputs)
         *actual, contacts = jax.device_get(program(*inputs))
         results[setting.name] = errors(actual, expected)
+        computed[setting.name] = int(contacts[..., 1].max())
+        if setting.contacts is None:
+            active = max(active, int(contacts[..., 0].max()))
         steps = len(qpos) * max(_HORIZONS)
 
         def run(program: Any = program) -> object:
@@ -194,13 +215,12 @@ def measure(name: str, arguments: Arguments) -> dict[str, Any]:
     used = subjects[0]
     return {
         "integrator": mujoco.mjtIntegrator(env.model.opt.integrator).name.removeprefix("mjINT_"),
-        "own_iterations": [int(env.model.opt.iterations), int(env.model.opt.ls_iterations)],
-        "contacts_active": int(contacts[..., 0].max()),
-        "contacts_computed": int(contacts[..., 1].max()),
+        "contacts_active": active,
         "settings": {
             subject.name: {
                 "errors": results[subject.name],
                 "speed": spread([a / b for a, b in zip(subject.rates, used.rates, strict=True)]),
+                "contacts": computed[subject.name],
                 "compile_seconds": subject.compile_seconds,
             }
             for subject in subjects
@@ -211,12 +231,13 @@ def measure(name: str, arguments: Arguments) -> dict[str, Any]:
 def print_table(console: Console, name: str, measured: dict[str, Any]) -> None:
     """Prints a robot's table."""
     table = Table(
-        title=f"{name}, integrator {measured['integrator']}; MJX computes "
-        f"{measured['contacts_computed']} contacts, at most {measured['contacts_active']} active",
+        title=f"{name}, integrator {measured['integrator']}; "
+        f"at most {measured['contacts_active']} contacts active",
         title_justify="left",
     )
-    table.add_column("iterations / line search")
-    for column in ("speed", *(f"{h}: median, 95 %, worst" for h in _HORIZONS), "compiling"):
+    table.add_column("iterations / line search / contacts")
+    horizons = [f"{horizon}: median, 95 %, worst" for horizon in _HORIZONS]
+    for column in ("speed", *horizons, "contacts", "compiling"):
         table.add_column(column, justify="right")
     for index, (setting, row) in enumerate(measured["settings"].items()):
         table.add_row(
@@ -226,6 +247,7 @@ def print_table(console: Console, name: str, measured: dict[str, Any]) -> None:
                 ", ".join(f"{value:.0e}" for value in row["errors"][str(horizon)].values())
                 for horizon in _HORIZONS
             ),
+            str(row["contacts"]),
             f"{row['compile_seconds']:.0f} s",
         )
     console.print(table)

@@ -33,6 +33,8 @@ class HalfCheetah(RecoveryEnv):
         # So that a cheetah on its back can push itself over (official implementation).
         spec.joint("bthigh").range = [-0.52, 2.094]
         spec.actuator("bthigh").gear[0] = 150.0
+        # Of 16 contacts with the floor at most 3 are active (tests/envs/test_mjx_engine.py).
+        spec.add_numeric(name="max_contact_points", data=[8])
         spec.compiler.settotalmass = -1.0  # deprecated in the file; scaled below instead
         model = spec.compile()
         mujoco.mj_setTotalmass(model, TOTAL_MASS)

@@ -9,18 +9,21 @@ import jax
 import jax.numpy as jnp
 import mujoco
 
-from envs.physics import MujocoData
+from envs.physics import EngineUnavailable, MujocoData
 
 # MJX prints to standard output when the optional Warp is not installed.
 with contextlib.redirect_stdout(io.StringIO()):
     from mujoco import mjx
 
-# MJX runs a fixed number of solver iterations for a whole batch, and they decide its speed. At 4
-# Newton iterations with 8 line-search steps, 95 % of random HalfCheetah states are within 1e-5 of
-# C MuJoCo after a control step; the rest, pressed into the floor, differ by 2 to 17 %. A model
-# whose contacts need more names its number by the numeric `mjx_iterations`.
-SOLVER_ITERATIONS = 4
-LINE_SEARCH_STEPS = 8
+# What MJX solves decides its speed; docs/speed.md has what was measured. It iterates until a whole
+# batch has converged. With at most 8 iterations every robot but PushChair comes as near to C MuJoCo
+# as MJX ever does, with 4 some states of walker2d, ant and humanoid do not. Line search nearly
+# always takes all its steps; 4 do as well as 50. A model whose contacts need more iterations names
+# their number by the numeric `mjx_iterations`; by `max_contact_points`, which MJX itself reads, how
+# many of all possible contacts are solved for.
+SOLVER_ITERATIONS = 8
+LINE_SEARCH_STEPS = 4
+CONTACT_LIMIT = "max_contact_points"
 
 
 def full_precision() -> contextlib.AbstractContextManager[None]:
@@ -40,7 +43,18 @@ class MjxEngine:
     name = "mjx"
 
     def __init__(self, model: mujoco.MjModel):
-        """Puts `model` on the device; its solver settings are changed."""
+        """Puts `model` on the device; its solver settings are changed.
+
+        Raises:
+            EngineUnavailable: MJX would read another number than the model's limit of contacts.
+        """
+        limit = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_NUMERIC, CONTACT_LIMIT)
+        # MJX takes a numeric's index for its address.
+        if limit >= 0 and model.numeric_adr[limit] != limit:
+            raise EngineUnavailable(
+                f"MJX finds the model's numeric {CONTACT_LIMIT} only where every numeric before it "
+                "is a single number: put it first"
+            )
         fix_solver(model)
         self.model = model
         self._mjx_model = mjx.put_model(model, impl="jax")

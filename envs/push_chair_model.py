@@ -119,7 +119,7 @@ def build() -> mujoco.MjSpec:
     spec.stat.extent, spec.visual.map.shadowclip = 3.0, 3.0  # metres that shadows reach
     # MJX would make room for every pair that may touch (116). At most seven do at a time in random
     # motion toward the chair and on the way up with it; beyond this number it keeps the deepest.
-    spec.add_numeric(name="max_contact_points", data=[32])
+    spec.add_numeric(name="max_contact_points", data=[16])
     _add_surroundings(spec)
     carriage = _add_base(spec)
     for arm in ARMS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -49,6 +49,31 @@ def state_at() -> Callable[[RecoveryEnv, np.ndarray, np.ndarray], State]:
         return make(keys, jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32))
 
     return batch
+
+
+@pytest.fixture(scope="session")
+def struggle() -> Callable[[RecoveryEnv], Iterator[mujoco.MjData]]:
+    """Returns a function that yields a robot's data, always the same, substep after substep.
+
+    It lies, stands and moves at random, simulated by C MuJoCo, whose buffers grow.
+    """
+
+    def simulate(env: RecoveryEnv) -> Iterator[mujoco.MjData]:
+        model, data = env.model, mujoco.MjData(env.model)
+        random = np.random.default_rng(0)
+        for start in ("ood", "ood-wide", "ordinary"):
+            poses = np.atleast_2d(env.all_starts()[start].qpos)
+            for qpos in poses[:: max(1, len(poses) // 4)][:4]:
+                mujoco.mj_resetData(model, data)
+                data.qpos[:] = qpos
+                for step in range(300):
+                    if step % 15 == 0:
+                        low, high = model.actuator_ctrlrange.T
+                        data.ctrl[:] = random.uniform(low, high)
+                    mujoco.mj_step(model, data)
+                    yield data
+
+    return simulate
 
 
 @pytest.fixture(scope="session")

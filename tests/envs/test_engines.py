@@ -15,14 +15,18 @@ from envs.mjx_engine import MjxEngine
 from envs.mujoco_engine import MujocoEngine
 
 STATES = 32
-# MJX computes in float32 and stops after a few solver iterations. Most states agree to rounding;
-# a few, pressed deep into the floor or far outside a joint's limits, have not converged by then.
+# MJX computes in float32 and stops after a few solver iterations; states agree to rounding.
 # The humanoid's feet slip in other directions: MJX turns the friction pyramid of a capsule on the
 # floor otherwise than C MuJoCo does (contacts, impedances and all else agree to rounding).
-MEDIAN_TOLERANCE, QUARTILE_TOLERANCE, WORST_TOLERANCE = 1e-5, {"humanoid": 2e-3}, 0.2
+MEDIAN_TOLERANCE, QUARTILE_TOLERANCE, WORST_TOLERANCE = 1e-5, {"humanoid": 2e-3}, {"humanoid": 0.2}
 
-# MJX programs are large, and compiling them is nearly all that this test does.
-QUICKLY = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+# MJX programs are large, and compiling them is nearly all that this test does. Two Cholesky
+# factorisations at once would wait for each other for ever in a pool of two threads (jaxlib 0.10).
+QUICKLY = (
+    {"xla_backend_optimization_level": 0, "xla_cpu_multi_thread_eigen": False}
+    if jax.default_backend() == "cpu"
+    else None
+)
 
 needs_warp = pytest.mark.skipif(
     importlib.util.find_spec("warp") is None, reason="mjx-warp needs the package warp-lang"
@@ -106,7 +110,7 @@ def test_one_control_step_on_two_engines(
             print(env.name, other, "median, 75 %, worst:", np.quantile(error, [0.5, 0.75, 1.0]))
             assert np.quantile(error, 0.5) < MEDIAN_TOLERANCE
             assert np.quantile(error, 0.75) < QUARTILE_TOLERANCE.get(name, 1e-4)
-            assert error.max() < WORST_TOLERANCE
+            assert error.max() < WORST_TOLERANCE.get(name, 1e-3)
 
 
 def poses_with_contact(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import registry, warp_sizes
+from envs import RecoveryEnv, registry, warp_sizes
 
 ENVS = 4
 
@@ -44,27 +45,14 @@ def _near(model: mujoco.MjModel, data: mujoco.MjData, pairs: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_a_robot_that_lies_about_and_struggles_fits(name: str) -> None:
-    # Simulated by C MuJoCo, whose buffers grow.
+def test_a_robot_that_lies_about_and_struggles_fits(
+    name: str, struggle: Callable[[RecoveryEnv], Iterator[mujoco.MjData]]
+) -> None:
     env = registry.load(name, start="ood", engine="mujoco")
-    model, data = env.model, mujoco.MjData(env.model)
-    random = np.random.default_rng(0)
-    starts = [name for name in ("ood", "ood-wide", "ordinary") if name in env.all_starts()]
-    contacts, rows, near = [], [], []
-    pairs = _pairs(model)
-    for start in starts:
-        pose = np.atleast_2d(env.all_starts()[start].qpos)
-        for qpos in pose[:: max(1, len(pose) // 4)][:4]:
-            mujoco.mj_resetData(model, data)
-            data.qpos[:] = qpos
-            for step in range(300):
-                if step % 15 == 0:
-                    low, high = model.actuator_ctrlrange.T
-                    data.ctrl[:] = random.uniform(low, high)
-                mujoco.mj_step(model, data)
-                contacts.append(data.ncon)
-                rows.append(data.nefc)
-                near.append(_near(model, data, pairs))
+    model, pairs = env.model, _pairs(env.model)
+    contacts, rows, near = zip(
+        *((data.ncon, data.nefc, _near(model, data, pairs)) for data in struggle(env)), strict=True
+    )
     assert 0 < max(contacts) <= warp_sizes.contacts(model)
     assert max(rows) <= warp_sizes.constraint_rows(model)
     assert 0 < max(near) <= warp_sizes.near_pairs(model)
