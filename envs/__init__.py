@@ -1,6 +1,6 @@
 """Robots that may start out of distribution, on C MuJoCo or MJX."""
 
-from envs import registry
+from envs import registry, xla_threads
 from envs.recovery_env import (
     EnvironmentUnavailable,
     ModelUnavailable,
@@ -9,6 +9,8 @@ from envs.recovery_env import (
 )
 from envs.registry import load, names, register
 from envs.start import GradedStart, Start
+
+xla_threads.avoid_two()
 
 __all__ = [
     "EnvironmentUnavailable",

@@ -20,13 +20,8 @@ STATES = 32
 # floor otherwise than C MuJoCo does (contacts, impedances and all else agree to rounding).
 MEDIAN_TOLERANCE, QUARTILE_TOLERANCE, WORST_TOLERANCE = 1e-5, {"humanoid": 2e-3}, {"humanoid": 0.2}
 
-# MJX programs are large, and compiling them is nearly all that this test does. Two Cholesky
-# factorisations at once would wait for each other for ever in a pool of two threads (jaxlib 0.10).
-QUICKLY = (
-    {"xla_backend_optimization_level": 0, "xla_cpu_multi_thread_eigen": False}
-    if jax.default_backend() == "cpu"
-    else None
-)
+# MJX programs are large, and compiling them is nearly all that this test does.
+QUICKLY = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 needs_warp = pytest.mark.skipif(
     importlib.util.find_spec("warp") is None, reason="mjx-warp needs the package warp-lang"
