@@ -11,9 +11,10 @@ ARGS ?=
 train: $(VENV)/.installed
 	$(BIN)/python -m lamour_jax.train $(ARGS)
 
-# Two files of tests at a time; each of the two processes needs up to 5 GB.
+# Two files of tests at a time; each of the two processes needs up to 5 GB. One that had to be ended,
+# because a test took too long, is not started again: it would run the same test.
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 $(ARGS)
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

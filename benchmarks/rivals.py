@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from benchmarks import compare_venv
 from benchmarks.subjects import Subject, Workload, mjx_steps
 from envs.mujoco_engine import available_cores
+from envs.xla_threads import environment_of_others
 from lamour_jax.errors import UserError
 
 # The same robot in EnvPool: Gymnasium's model and original task.
@@ -76,7 +76,7 @@ def _remote(name: str, **settings: Any) -> Subject:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=environment_of_others() | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
     atexit.register(worker.kill)
     assert worker.stdin and worker.stdout

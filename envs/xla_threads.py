@@ -13,14 +13,23 @@ import jaxlib.version
 # not split, and with three one is left (docs/speed.md has what was measured).
 _FIRST, _MENDED = (0, 10, 0), (0, 11, 1)
 
+_set_here: set[str] = set()
+
 
 def avoid_two() -> None:
     """Sets `NPROC`, XLA's number of threads, to one where it would be two; a set one stays.
 
     Without effect once JAX has used a device, so it is called when `envs` is imported.
     """
-    if _FIRST <= jaxlib.version.__version_info__ < _MENDED and _cores() == 2:
-        os.environ.setdefault("NPROC", "1")
+    affected = _FIRST <= jaxlib.version.__version_info__ < _MENDED
+    if affected and _cores() == 2 and "NPROC" not in os.environ:
+        os.environ["NPROC"] = "1"
+        _set_here.add("NPROC")
+
+
+def environment_of_others() -> dict[str, str]:
+    """Returns the environment for a process with a JAX of its own: without what was set here."""
+    return {name: value for name, value in os.environ.items() if name not in _set_here}
 
 
 def _cores() -> int:

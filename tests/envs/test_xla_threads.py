@@ -75,8 +75,10 @@ def test_two_threads_become_one_where_they_would_wait_for_each_other(
 ) -> None:
     monkeypatch.setattr(jaxlib.version, "__version_info__", version)
     monkeypatch.setattr(xla_threads, "_cores", lambda: cores)
+    monkeypatch.setattr(xla_threads, "_set_here", set())
     monkeypatch.setenv("NPROC", before or "")  # and so it is put back
     if before is None:
         monkeypatch.delenv("NPROC")
     xla_threads.avoid_two()
     assert os.environ.get("NPROC") == after
+    assert xla_threads.environment_of_others().get("NPROC") == before
