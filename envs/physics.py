@@ -97,7 +97,7 @@ class PhysicsEngine(Protocol):
 def resolve(engine: str) -> str:
     """Returns the engine that `auto` stands for on this machine, or `engine` itself.
 
-    C MuJoCo was 8 to 12 times as fast as MJX on the same two cores (`rollout` and `mjx` of four
+    C MuJoCo was 9 to 12 times as fast as MJX on the same two cores (`rollout` and `mjx` of four
     robots in benchmarks/results), so it is the choice wherever JAX has no accelerator.
 
     Raises:
