@@ -12,7 +12,7 @@ import pytest
 
 from envs import xla_threads
 
-# As many matrices, and as large, as 256 humanoids have in one physics step.
+# Matrices of the humanoid's size, for 256 of them.
 SEVERAL_AT_ONCE = """
 import os
 
