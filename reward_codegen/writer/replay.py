@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from reward_codegen.language_model import LanguageModelError, ModelUnavailable, Reply, Request
+from reward_codegen.writer.model import LanguageModelError, ModelUnavailable, Reply, Request
 
 
 class ReplayModel:
