@@ -21,6 +21,7 @@ from lamour_jax.train import Arguments, resolve
 from reward_codegen import library
 from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 from reward_codegen.writer.task import RewardTask
+from tests.reward_codegen import openai_server
 from tests.reward_codegen.gemini_server import KEY, GeminiServer, text, wrong_key
 from tests.reward_codegen.toy_task import BEHAVIOUR, OBSERVED
 
@@ -97,6 +98,22 @@ def test_auto_with_a_key_is_the_model_and_says_so(server: GeminiServer, tmp_path
     assert (tmp_path / "run" / "generation" / "03-write" / "reply.txt").exists()
     for file in tmp_path.rglob("*.*"):
         assert file.is_dir() or KEY.encode() not in file.read_bytes()
+
+
+def test_auto_looks_for_the_key_of_the_chosen_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = RewardConfig(model="openai/test")
+    lines: list[str] = []
+    load(tmp_path / "a", lines, reward_options=options)
+    assert lines[0].endswith("since no API key is set (OPENAI_API_KEY)")
+    with openai_server.asked_instead(monkeypatch, tmp_path / "cache") as server:
+        assert load(tmp_path / "b").origin == "library/hopper", "Gemini's key is not set"
+        assert server.asked == []
+        program = f"```python\n{HOPPER}```"
+        server.script = [openai_server.text(words) for words in (OBSERVED, BEHAVIOUR, program)]
+        assert load(tmp_path / "c", lines, reward_options=options).origin == "model/test-001"
+    assert "reward code from model (openai/test), since OPENAI_API_KEY is set; else: " in str(lines)
 
 
 def test_library_is_used_in_spite_of_a_key(server: GeminiServer, tmp_path: Path) -> None:
