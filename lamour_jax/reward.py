@@ -19,7 +19,7 @@ from reward_codegen.verify import Report, verify
 from reward_codegen.writer import models
 from reward_codegen.writer.cache import CachedModel, default_folder
 from reward_codegen.writer.generate import Generation, generate
-from reward_codegen.writer.model import LanguageModelError
+from reward_codegen.writer.language_model import LanguageModelError
 from reward_codegen.writer.steps import GenerationSettings
 from reward_codegen.writer.task import RewardTask
 
@@ -69,24 +69,12 @@ def load_reward(
     start = "ood" if is_healthy_start(env, config.start) else config.start
     if kept is None and source == "model":
         task = reward_task(config.env, start, original=original, say=say)
-        generation = ask_model(config, task, folder.path / "generation", say)
-        best = generation.candidates[0]
-        reward = Reward(
-            best.program, f"model/{best.model_version or config.reward_options.model}", best.report
-        )
+        reward = _written(config, task, folder, say)
     else:
-        sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
-        text = _text(config, source) if kept is None else kept[1]
-        program = _compile(text, source, sizes)
+        # Compiled first: what is refused is refused before anything else is built.
+        program = _compile(_text(config, source) if kept is None else kept[1], source, env)
         task = reward_task(config.env, start, original=original, picture=False)
-        reward = Reward(program, source, verify(program, task.probes))
-        errors = [found.message for found in reward.report.findings if found.severity == "error"]
-        if errors and config.reward_options.verification == "required":
-            raise UserError(
-                f"reward code from {source} compiles, but training on it would lead nowhere: "
-                f"{' '.join(errors)} To train on it all the same: "
-                "--set reward_options.verification=reported"
-            )
+        reward = Reward(program, source, _verify(config, program, source, task))
     if kept is None:
         save(reward, folder)
     for note in reward.program.notes:
@@ -99,6 +87,31 @@ def load_reward(
         f"score {reward.report.score:.2f}"
     )
     return reward
+
+
+def _written(config: RunConfig, task: RewardTask, folder: RunFolder, say: Say) -> Reward:
+    best = ask_model(config, task, folder.path / "generation", say).candidates[0]
+    version = best.model_version or config.reward_options.model
+    return Reward(best.program, f"model/{version}", best.report)
+
+
+def _compile(text: str | bytes, source: str, env: RecoveryEnv) -> RewardProgram:
+    try:
+        return compile_reward(text, state_size=env.recovery_state_size, action_size=env.action_size)
+    except RewardCodeError as error:
+        raise UserError(f"reward code from {source} was refused: {error}") from None
+
+
+def _verify(config: RunConfig, program: RewardProgram, source: str, task: RewardTask) -> Report:
+    report = verify(program, task.probes)
+    errors = [found.message for found in report.findings if found.severity == "error"]
+    if errors and config.reward_options.verification == "required":
+        raise UserError(
+            f"reward code from {source} compiles, but training on it would lead nowhere: "
+            f"{' '.join(errors)} To train on it all the same: "
+            "--set reward_options.verification=reported"
+        )
+    return report
 
 
 def save(reward: Reward, folder: RunFolder) -> None:
@@ -192,13 +205,6 @@ def _text(config: RunConfig, source: str) -> str | bytes:
         return read_reward_file(Path(source))
     except UserError as error:
         raise UserError(f"--reward {error}; give {SOURCES}") from None
-
-
-def _compile(text: str | bytes, source: str, sizes: dict[str, int]) -> RewardProgram:
-    try:
-        return compile_reward(text, **sizes)
-    except RewardCodeError as error:
-        raise UserError(f"reward code from {source} was refused: {error}") from None
 
 
 def ask_model(config: RunConfig, task: RewardTask, folder: Path, say: Say) -> Generation:

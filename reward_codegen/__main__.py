@@ -26,7 +26,7 @@ from reward_codegen.show import describe
 from reward_codegen.verify import verify
 from reward_codegen.writer.cache import CachedModel, default_folder
 from reward_codegen.writer.generate import Generation, generate
-from reward_codegen.writer.model import LanguageModelError
+from reward_codegen.writer.language_model import LanguageModelError
 from reward_codegen.writer.models import language_model
 from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 from reward_codegen.writer.steps import GenerationSettings

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     LanguageModel,
     LanguageModelError,
     Reply,

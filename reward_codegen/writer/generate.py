@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reward_codegen.writer.model import LanguageModel, LanguageModelError
+from reward_codegen.writer.language_model import LanguageModel, LanguageModelError
 from reward_codegen.writer.steps import Candidate, GenerationError, GenerationSettings, Say, Steps
 from reward_codegen.writer.task import RewardTask
 

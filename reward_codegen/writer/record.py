@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reward_codegen.writer.model import LanguageModel, Picture, Reply, Request
+from reward_codegen.writer.language_model import LanguageModel, Picture, Reply, Request
 
 
 class AttemptLog:

@@ -9,7 +9,7 @@ from pathlib import Path
 from reward_codegen.errors import RewardCodeError, VerificationError, shorten
 from reward_codegen.program import RewardProgram, compile_reward
 from reward_codegen.verify import Report, negative, verify
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     BlockedReply,
     LanguageModel,
     LanguageModelError,

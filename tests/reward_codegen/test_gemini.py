@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from reward_codegen.writer import models
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     BlockedReply,
     EmptyReply,
     LanguageModelError,
@@ -128,7 +128,8 @@ def test_an_option_that_the_model_refuses_is_left_out_from_then_on(
     model = GeminiModel("gemini-3-pro", lines.append)
     assert [model.ask(REQUEST).text for _ in range(2)] == ["One.", "Two."]
     assert [option in asked.settings for asked in server.asked] == [True, False, False]
-    (line,) = lines
+    line, version = lines
+    assert version == "gemini-3-pro answered as gemini-test-001"
     assert line.startswith("gemini-3-pro does not take '") and line.endswith("asking without it")
 
 

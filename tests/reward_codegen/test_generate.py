@@ -21,7 +21,7 @@ from reward_codegen.verify import verify
 from reward_codegen.writer import steps
 from reward_codegen.writer.cache import CachedModel, default_folder
 from reward_codegen.writer.generate import Generation, generate
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     BlockedReply,
     LanguageModelError,
     ModelUnavailable,

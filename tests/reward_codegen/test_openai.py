@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reward_codegen.writer import models
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     BlockedReply,
     EmptyReply,
     LanguageModelError,
@@ -173,6 +173,21 @@ def test_a_wait_that_is_too_long_ends_it_at_once(server: OpenAIServer, answer: A
     assert f" s, longer than the {MAX_DELAY:g} s allowed" in message
 
 
+@pytest.mark.parametrize("wait", ["-5", "soon"])
+def test_a_wait_that_makes_no_sense_does_no_harm(server: OpenAIServer, wait: str) -> None:
+    server.script = [too_fast(wait), text("Now.")]
+    assert ask().text == "Now."
+
+
+def test_another_model_than_the_one_asked_for_is_named_once(server: OpenAIServer) -> None:
+    server.script = [text("One."), text("Two.")]
+    lines: list[str] = []
+    model = models.language_model("openai/maker/large", lines.append)
+    for _ in range(2):
+        model.ask(REQUEST)
+    assert lines == ["openai/maker/large answered as test-001"]
+
+
 def test_no_wait_refills_an_account(server: OpenAIServer) -> None:
     empty = error(429, "You exceeded your current quota.", code="insufficient_quota")
     server.otherwise = lambda asked: empty
@@ -295,9 +310,24 @@ def test_what_cannot_be_a_key_is_not_sent(
     assert server.asked == []
 
 
-def test_the_key_is_cut_out_of_replies(server: OpenAIServer) -> None:
-    server.script = [text(f"Your key is {KEY}.")]
-    assert ask().text == "Your key is [key]."
+@pytest.mark.parametrize("address", ["localhost:11434/v1", "http://", "http://[::1/v1", "x"])
+def test_what_cannot_be_an_address_is_not_asked(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    assert models.language_model("openai/test").parameters
+    assert "OPENAI_BASE_URL is no address of a server" in failure(ModelUnavailable)
+
+
+def test_the_key_is_cut_out_of_replies(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway: another-secret")
+    server.script = [text(f"Your key is {KEY}, or another-secret."), text("x = min(1, none)")]
+    assert ask().text == "Your key is [key], or [key]."
+    assert server.asked[0].headers["x-gateway"] == "another-secret"
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    assert ask().text == "x = min(1, none)", "a placeholder is no secret"
 
 
 def test_a_missing_package(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from reward_codegen.errors import shorten
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     LanguageModelError,
     MalformedReply,
     ModelUnavailable,
@@ -35,11 +35,13 @@ from reward_codegen.writer.model import (
 # Thoughts count as output, and how long a model thinks cannot be told beforehand: this much is
 # allowed on top of the visible text that is asked for.
 THINKING_TOKENS = 16_384
-REQUEST_TIMEOUT = 180.0  # seconds
+REQUEST_TIMEOUT = 300.0  # seconds
 ATTEMPTS = 5  # requests until an answer, in all
 FIRST_DELAY, MAX_DELAY = 2.0, 60.0  # seconds between them, doubled each time; the longest wait
 
-_SECRETS = ("GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
+_SECRETS = ("GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
+# Shorter ones are placeholders for servers that need no key, and may stand in any program.
+_SHORTEST_SECRET = 8
 _LOGGERS = ("google_genai", "openai", "httpx", "httpx2", "httpcore")
 _ABOUT_PICTURES = re.compile(r"image|picture|vision|multi-?modal|content must be a string", re.I)
 
@@ -137,6 +139,7 @@ class Service(abc.ABC):
         self.name = name
         self._say = say
         self._refused: set[str] = set()  # options that this model does not take
+        self._versions: set[str] = set()  # other names that it answered by
 
     @property
     @abc.abstractmethod
@@ -182,6 +185,7 @@ class Service(abc.ABC):
             with _quiet():
                 self.check()
                 reply = self._ask(request)
+            self._check_version(reply.model_version)
             return dataclasses.replace(reply, text=scrub(reply.text), detail=scrub(reply.detail))
         except LanguageModelError as error:
             failed = error
@@ -206,11 +210,12 @@ class Service(abc.ABC):
                 self._say(f"{self.name} does not take {option!r}; asking without it")
                 continue
             asked += 1
-            wait = failure.delay
-            if wait is None:
+            if failure.delay is not None:
+                wait = max(failure.delay, 0.0)
+            else:
                 wait = delay * random.uniform(1.0, 1.5)
                 delay = min(2.0 * delay, MAX_DELAY / 1.5)
-            if failure.kind not in _MAY_PASS or asked >= ATTEMPTS or wait > MAX_DELAY:
+            if failure.kind not in _MAY_PASS or asked >= ATTEMPTS or not wait <= MAX_DELAY:
                 raise self._error(failure, asked)
             why = _WAITING[failure.kind].format(
                 status=failure.status, timeout=f"{REQUEST_TIMEOUT:g}"
@@ -219,6 +224,13 @@ class Service(abc.ABC):
                 f"{why}; asking again in {wait:.1f} s (request {asked + 1} of at most {ATTEMPTS})"
             )
             time.sleep(wait)
+
+    def _check_version(self, version: str) -> None:
+        """Says once if the model that answered names itself otherwise than the one asked for."""
+        asked, answered = (name.rpartition("/")[2].lower() for name in (self.name, version))
+        if version and asked not in answered and version not in self._versions:
+            self._say(f"{self.name} answered as {scrub(shorten(version))}")
+            self._versions.add(version)
 
     def _error(self, failure: Failure, asked: int) -> LanguageModelError:
         status = f"{failure.status} " if failure.status else ""
@@ -240,14 +252,19 @@ class Service(abc.ABC):
 
 def scrub(text: str) -> str:
     """Returns `text` without any API key or password that is set."""
-    secrets = [os.environ.get(name, "").strip() for name in _SECRETS]
-    address = os.environ.get("OPENAI_BASE_URL", "")
-    if "@" in address:
-        secrets += [address.rpartition("@")[0].rpartition("/")[2].rpartition(":")[2]]
-    for secret in secrets:
-        if secret:
+    for secret in _secrets():
+        if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "[key]")
     return text
+
+
+def _secrets() -> Iterator[str]:
+    for name in _SECRETS:
+        yield os.environ.get(name, "").strip()
+    for header in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
+        yield header.partition(":")[2].strip()
+    user, _, _ = os.environ.get("OPENAI_BASE_URL", "").rpartition("@")
+    yield user.rpartition("/")[2].rpartition(":")[2]
 
 
 def is_key(value: str) -> bool:
@@ -257,8 +274,16 @@ def is_key(value: str) -> bool:
 
 def shown_address(url: str) -> str:
     """Returns an address without user, password and query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+
+
+def is_address(url: str) -> bool:
+    """Returns whether a server can be asked there."""
+    return re.match(r"https?://[^/]", shown_address(url)) is not None
 
 
 def is_a(error: BaseException | None, *names: str) -> bool:

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from reward_codegen.errors import shorten
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     FinishReason,
     ModelUnavailable,
     Picture,

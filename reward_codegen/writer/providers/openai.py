@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from reward_codegen.errors import shorten
-from reward_codegen.writer.model import (
+from reward_codegen.writer.language_model import (
     FinishReason,
     ModelUnavailable,
     Picture,
@@ -86,6 +86,11 @@ class OpenAIModel(Service):
             raise ModelUnavailable(
                 f"no API key: set {_KEY} (keys are made at {_KEY_PAGE}), or {_ADDRESS} for a "
                 "server of your own"
+            )
+        if not client.is_address(_address()):
+            raise ModelUnavailable(
+                f"{_ADDRESS} is no address of a server; it begins with http:// or https://, such "
+                "as http://localhost:11434/v1"
             )
         key = os.environ.get(_KEY, "").strip()
         if key and not client.is_key(key):
