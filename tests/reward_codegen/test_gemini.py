@@ -295,6 +295,67 @@ def test_malformed_body(server: GeminiServer, body: object) -> None:
     assert "not a reply of the Gemini API" in failure(MalformedReply)
 
 
+def candidate(parts: list[dict[str, object]] | None, finish: str | None = "STOP") -> Answer:
+    content = {} if parts is None else {"content": {"role": "model", "parts": parts}}
+    reason = {} if finish is None else {"finishReason": finish}
+    return Answer({"candidates": [{**content, **reason, "index": 0}]})
+
+
+FINE = {"content": {"parts": [{"text": "fine"}]}, "finishReason": "STOP"}
+FORMS: dict[str, tuple[Answer, str | type[LanguageModelError]]] = {
+    "malformed call, no content": (candidate(None, "MALFORMED_FUNCTION_CALL"), EmptyReply),
+    "malformed call, empty content": (
+        Answer({"candidates": [{"content": {}, "finishReason": "MALFORMED_FUNCTION_CALL"}]}),
+        EmptyReply,
+    ),
+    "a call of a tool": (
+        candidate([{"functionCall": {"name": "run", "args": {}}}], "UNEXPECTED_TOOL_CALL"),
+        EmptyReply,
+    ),
+    "a picture in the reply": (
+        candidate([{"text": "fine"}, {"inlineData": {"mimeType": "image/png", "data": "aGk="}}]),
+        "fine",
+    ),
+    "thoughts only": (candidate([{"text": "Hmm.", "thought": True}]), EmptyReply),
+    "null": (candidate([{"text": None}]), EmptyReply),
+    "two candidates": (Answer({"candidates": [FINE, {**FINE, "index": 1}]}), "fine"),
+    "new fields": (
+        Answer(
+            {
+                "candidates": [{**FINE, "safetyRatings": [{"category": "NEW", "blocked": False}]}],
+                "safetyRatings": [{"category": "NEW", "probability": "NEW"}],
+                "somethingNew": [1],
+            }
+        ),
+        "fine",
+    ),
+    "counts as strings": (
+        Answer({"candidates": [FINE], "usageMetadata": {"promptTokenCount": "100"}}),
+        "fine",
+    ),
+    "no finish reason": (candidate([{"text": "fine"}], None), "fine"),
+    "an error with status 200": (Answer({"error": {"code": 503, "message": "No."}}), EmptyReply),
+    "a list, as streams send it": (Answer([{"candidates": [FINE]}]), EmptyReply),
+    "an error in a list": (
+        Answer([{"error": {"code": 400, "message": "bad"}}], 400),
+        ModelUnavailable,
+    ),
+    "too large": (Answer(b"Payload Too Large", 413), ModelUnavailable),
+    "a byte-order mark": (Answer(b'\xef\xbb\xbf{"candidates": []}'), MalformedReply),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_odd_forms_of_answers(server: GeminiServer, form: str) -> None:
+    answer, expected = FORMS[form]
+    server.script = [answer]
+    if isinstance(expected, str):
+        assert usable_text(ask()) == expected
+    else:
+        assert failure(expected)
+    assert len(server.asked) == 1
+
+
 def test_code_in_a_part_of_its_own(server: GeminiServer) -> None:
     code = {"executableCode": {"language": "PYTHON", "code": "x = 1"}}
     content = {"role": "model", "parts": [{"text": "Here it is."}, code]}
