@@ -25,7 +25,7 @@ from lamour_jax.progress import (
     Pace,
     TrainingProgress,
 )
-from lamour_jax.run_folder import json_line
+from lamour_jax.run.folder import json_line
 
 # Compiling is worth a word when it has taken this long [s].
 _LONG = 1.0

@@ -19,13 +19,13 @@ from envs.physics import ENGINES, EngineUnavailable
 from lamour_jax import compile_cache, original, pictures, policies, recordings, recovery
 from lamour_jax.config import RunConfig, read_config
 from lamour_jax.console import Console
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
-from lamour_jax.evaluation import Evaluator
+from lamour_jax.run.evaluation import Evaluator
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.run_folder import write_json
+from lamour_jax.run.folder import write_json
 from lamour_jax.system import set_precision, system_facts
 from reward_codegen import RewardCodeError, RewardProgram, compile_reward
 
@@ -176,7 +176,7 @@ def _trained_in(run: Path) -> str | None:
     return str(engine)
 
 
-def load_run(run: Path) -> tuple[RunConfig, Controller, Agent]:
+def load_run(run: Path) -> tuple[RunConfig, Actor, Agent]:
     """Returns a run's settings, who acts in it, and its policy.
 
     Raises:
@@ -186,12 +186,12 @@ def load_run(run: Path) -> tuple[RunConfig, Controller, Agent]:
     header, agent = policies.load(run / "policy.npz")
     network = header.network()
     if config.stage == "original":
-        return config, Controller(network), agent
+        return config, Actor(network), agent
     program = load_program(run, envs.load(config.env, engine="mujoco"))
     needs_dropout = METHODS[config.method].needs_dropout
     _, original = policies.load_original(config.env, config.policy, needs_dropout)
     ingredients = Ingredients(program, config.objective, network, original)
-    controller = Controller(network, make_objective(config.method, ingredients), original)
+    controller = Actor(network, make_objective(config.method, ingredients), original)
     return config, controller, agent
 
 

@@ -29,7 +29,7 @@ from lamour_jax.evaluate import load_program
 from lamour_jax.methods import METHODS
 from lamour_jax.policies import PolicyHeader
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.system import system_facts
 
 FORMAT_VERSION = 1

@@ -27,11 +27,11 @@ from envs.render_process import beautify, camera_for
 from envs.rendering import VIDEO_FORMATS, RenderingUnavailable, render_frames, write_video
 from lamour_jax import recordings
 from lamour_jax.config import read_config
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.errors import UserError
 from lamour_jax.evaluate import load_run
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.report_page import FILE as REPORT
+from lamour_jax.report.page import FILE as REPORT
 
 _VIDEO_FPS = 25.0
 _VIDEO_SIZE = (640, 480)
@@ -137,7 +137,7 @@ def _check_video(file: Path) -> None:
 
 def _states(
     env: RecoveryEnv,
-    controller: Controller,
+    controller: Actor,
     agent: Agent,
     first: recordings.RecordedEpisode | None,
     seed: int,

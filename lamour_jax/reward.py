@@ -13,7 +13,7 @@ from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from lamour_jax.reward_task import is_healthy_start, reward_task
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from reward_codegen import RewardCodeError, RewardProgram, compile_reward, gemini, library
 from reward_codegen.generate import Generation, GenerationSettings, RewardTask, generate
 from reward_codegen.language_model import LanguageModelError

@@ -19,7 +19,7 @@ import envs
 from envs import RecoveryEnv, State
 from envs.rendering import RenderingUnavailable, render_image
 from lamour_jax import policies, recoveries
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from reward_codegen.generate import RewardTask
@@ -180,7 +180,7 @@ def _visited_by(
 ) -> dict[str, np.ndarray]:
     """What the policy visits, all steps of all episodes in one row; `healthy` ends with a fall."""
 
-    act = Controller(network)
+    act = Actor(network)
 
     def run(key: jax.Array) -> dict[str, jax.Array]:
         def step(state: State, _: None) -> tuple[State, dict[str, jax.Array]]:

@@ -35,11 +35,11 @@ from lamour_jax.distributed import connect, is_main, leave, main_first, several
 from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
-from lamour_jax.original import run_original
+from lamour_jax.run.original import run_original
 from lamour_jax.ppo.learner import mirror_of
 from lamour_jax.presets import preset
-from lamour_jax.recovery import run_recoveries, run_recovery
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.recovery import run_recoveries, run_recovery
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.system import require_accelerator, run_facts, set_precision
 from reward_codegen.gemini import DEFAULT_MODEL
 

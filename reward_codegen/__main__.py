@@ -134,7 +134,7 @@ def _generate(arguments: Generate) -> int:
     if not 0.0 <= arguments.temperature <= 2.0:
         raise _Failure(f"--temperature must be between 0 and 2, not {arguments.temperature}")
     from lamour_jax.reward_task import reward_task
-    from lamour_jax.run_folder import RunFolder
+    from lamour_jax.run.folder import RunFolder
 
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
     task = reward_task(arguments.env, arguments.start, arguments.policy, say=_say)

@@ -25,7 +25,7 @@ from envs.mirror import Mirror
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
-from lamour_jax.run_folder import write_bytes
+from lamour_jax.run.folder import write_bytes
 
 FORMAT_VERSION = 1
 _HEADER = "header"

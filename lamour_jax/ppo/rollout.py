@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs import RecoveryEnv, State
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.objective import Objective
 from lamour_jax.placement import Placement
 from lamour_jax.ppo.config import GuardConfig
@@ -145,7 +145,7 @@ def collect(
         action = network.sample(key, mean, std)
         noise = (action - mean + offset) / bounds.high[1]
         original_acts = jax.vmap(objective.original_acts)(state)
-        originals = Controller(network)(original, state, jax.random.fold_in(key, 2))
+        originals = Actor(network)(original, state, jax.random.fold_in(key, 2))
         action = jnp.where(original_acts[:, None], originals, action)
         ended = step_envs(state, action)
         applied = jnp.clip(action, -1.0, 1.0)

@@ -12,7 +12,7 @@ import tyro
 
 import envs
 from envs import RecoveryEnv, State
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.errors import UserError
 from lamour_jax.evaluate import load_run
 from lamour_jax.ppo.networks import Agent
@@ -37,7 +37,7 @@ class Arguments:
 
 
 def record(
-    env: RecoveryEnv, controller: Controller, agent: Agent, episodes: int, states: int, seed: int
+    env: RecoveryEnv, controller: Actor, agent: Agent, episodes: int, states: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Records recoveries with mean actions.
 

@@ -13,8 +13,8 @@ import envs
 from envs import RecoveryEnv
 from lamour_jax import policies, recordings
 from lamour_jax.config import RunConfig
-from lamour_jax.evaluation import Episodes, Recording
-from lamour_jax.pictures import START, STILLS
+from lamour_jax.run.evaluation import Episodes, Recording
+from lamour_jax.report.pictures import START, STILLS
 from lamour_jax.presets import preset
 from reward_codegen import library
 

@@ -14,7 +14,7 @@ import pytest
 import lamour_jax.train as command
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import main
 
 Hook = Callable[[RunConfig], None]

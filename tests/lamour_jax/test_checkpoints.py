@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from lamour_jax.checkpoints import Checkpoints, Damaged, Identity, restore_newest
+from lamour_jax.run.checkpoints import Checkpoints, Damaged, Identity, restore_newest
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.learner import Learner, TrainState
@@ -113,7 +113,7 @@ def test_those_of_another_training_are_refused(
 def test_those_of_another_version_are_refused(
     learner: Learner, written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamour_jax.checkpoints.FORMAT_VERSION", 99)
+    monkeypatch.setattr("lamour_jax.run.checkpoints.FORMAT_VERSION", 99)
     with opened(written) as (checkpoints, _), pytest.raises(UserError) as raised:
         checkpoints.restore(500, learner.init(0))
     assert "their format version is 2; this release reads 99" in str(raised.value)

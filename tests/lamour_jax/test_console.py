@@ -19,7 +19,7 @@ from lamour_jax.compilation import Compilation
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console, JsonConsole, QuietConsole
 from lamour_jax.progress import LineProgress, Pace, duration, loss_facts
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import main
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs import State
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.objective import Objective
 from lamour_jax.ppo.networks import ActorCritic, Agent
 
@@ -37,24 +37,24 @@ LEARNED, ORIGINAL = agent(1, 0.1, 0.5), agent(2, 1e-6, 1e-6)
 
 
 def test_alone_an_agent_acts_everywhere() -> None:
-    np.testing.assert_array_equal(Controller(NETWORK)(LEARNED, STATES), mean(LEARNED))
+    np.testing.assert_array_equal(Actor(NETWORK)(LEARNED, STATES), mean(LEARNED))
 
 
 def test_the_original_policy_acts_where_the_method_says_so() -> None:
-    action = np.asarray(Controller(NETWORK, SWITCHING, ORIGINAL)(LEARNED, STATES))
+    action = np.asarray(Actor(NETWORK, SWITCHING, ORIGINAL)(LEARNED, STATES))
     np.testing.assert_array_equal(action[0], mean(LEARNED)[0])
     np.testing.assert_array_equal(action[1], mean(ORIGINAL)[1])
 
 
 def test_samples_are_wider_where_the_agent_explores() -> None:
-    controller = Controller(NETWORK, Objective(SWITCHING.reward, exploring=SWITCHING.exploring))
+    controller = Actor(NETWORK, Objective(SWITCHING.reward, exploring=SWITCHING.exploring))
     keys = jax.random.split(jax.random.key(0), 2000)
     actions = jax.vmap(lambda key: controller(LEARNED, STATES, key))(keys)
     np.testing.assert_allclose(np.std(actions, axis=0)[:, 0], [0.5, 0.1], rtol=0.1)
 
 
 def test_the_original_policy_acts_with_its_own_noise() -> None:
-    controller = Controller(NETWORK, SWITCHING, ORIGINAL)
+    controller = Actor(NETWORK, SWITCHING, ORIGINAL)
     action = controller(LEARNED, STATES, jax.random.key(3))
     assert np.asarray(action)[1] == pytest.approx(mean(ORIGINAL)[1], abs=1e-4)
     assert np.abs(np.asarray(action)[0] - mean(LEARNED)[0]).max() > 1e-2

@@ -12,7 +12,7 @@ import pytest
 
 from envs import RecoveryEnv, State
 from envs.physics import MujocoData
-from lamour_jax.evaluation import Episodes, run_episodes
+from lamour_jax.run.evaluation import Episodes, run_episodes
 
 TIME_LIMIT = 10  # so that the last fifth is 2 steps
 

@@ -10,7 +10,7 @@ import pytest
 
 from lamour_jax import run_folder
 from lamour_jax.errors import UserError
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 
 
 def test_folder_is_made_with_its_parents(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lamour_jax.ppo.config import GuardConfig
 from lamour_jax.ppo.guard import BadStates
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 
 
 def write(folder: RunFolder, env_steps: int, found: BadStates, config: GuardConfig) -> None:

@@ -13,24 +13,24 @@ import envs
 from envs import RecoveryEnv
 from envs.physics import resolve as resolve_engine
 from lamour_jax import pictures, policies, recordings, report
-from lamour_jax.checkpoints import Identity, digest
+from lamour_jax.run.checkpoints import Identity, digest
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
-from lamour_jax.controller import Controller
-from lamour_jax.curves import plot_curves
+from lamour_jax.ppo.acting import Actor
+from lamour_jax.report.curves import plot_curves
 from lamour_jax.distributed import is_main, main_first
-from lamour_jax.evaluation import Episodes, Evaluator
+from lamour_jax.run.evaluation import Episodes, Evaluator
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.placement import for_run
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.progress import loss_facts
-from lamour_jax.report_page import FILE as REPORT
-from lamour_jax.report_page import recovery_interval, write_page
+from lamour_jax.report.page import FILE as REPORT
+from lamour_jax.report.page import recovery_interval, write_page
 from lamour_jax.reward import Reward, load_reward, model_metrics
-from lamour_jax.run_folder import RunFolder, strict
+from lamour_jax.run.folder import RunFolder, strict
 from lamour_jax.system import system_facts
-from lamour_jax.training import History, SeedRun, train
+from lamour_jax.run.loop import History, SeedRun, train
 
 # Evaluations draw their starts from seeds of their own: never those of training.
 EVALUATION_SEED = 1_000_003
@@ -129,7 +129,7 @@ def run_recoveries(
         objective = make_objective(
             config.method, Ingredients(reward.program, config.objective, network, original)
         )
-        controller = Controller(network, objective, original)
+        controller = Actor(network, objective, original)
         out_of_distribution = load(config.start, terminate=False)
         whole = Evaluator(controller, episodes)
         measure = {

@@ -11,21 +11,21 @@ import jax.numpy as jnp
 import envs
 from envs.physics import resolve as resolve_engine
 from lamour_jax import policies
-from lamour_jax.checkpoints import Identity, digest
+from lamour_jax.run.checkpoints import Identity, digest
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
-from lamour_jax.controller import Controller
-from lamour_jax.curves import plot_curves
+from lamour_jax.ppo.acting import Actor
+from lamour_jax.report.curves import plot_curves
 from lamour_jax.distributed import is_main
-from lamour_jax.evaluation import Evaluator
+from lamour_jax.run.evaluation import Evaluator
 from lamour_jax.objective import original_task
 from lamour_jax.placement import for_run
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.progress import loss_facts
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.system import system_facts
-from lamour_jax.training import SeedRun, train
+from lamour_jax.run.loop import SeedRun, train
 
 EVALUATION_SEED = 2_000_003
 
@@ -73,7 +73,7 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
             guard=config.guard,
             placement=for_run(config),
         )
-        controller = Controller(learner.network)
+        controller = Actor(learner.network)
         quick = Evaluator(controller, config.evaluation.episodes_during_training)
 
         def evaluate(agent: Agent) -> dict[str, float]:

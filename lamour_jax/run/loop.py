@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamour_jax import bad_states, interruption
-from lamour_jax.checkpoints import Checkpoints, Identity, restore_newest
+from lamour_jax.run.checkpoints import Checkpoints, Identity, restore_newest
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.console import Console
 from lamour_jax.distributed import from_main, on_any
@@ -25,7 +25,7 @@ from lamour_jax.placement import local
 from lamour_jax.ppo.guard import Skipped
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 
 Evaluate = Callable[[Agent], dict[str, float]]
 

@@ -13,7 +13,7 @@ from lamour_jax.ppo.networks import ActorCritic, Agent
 
 
 @dataclass(frozen=True)
-class Controller:
+class Actor:
     """A method's way from states to actions.
 
     Attributes:

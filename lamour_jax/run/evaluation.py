@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 
 from envs import RecoveryEnv, State
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import Agent
 
 
@@ -75,7 +75,7 @@ class Evaluator:
     Physics takes long to compile: starts of the same time limit share one program.
     """
 
-    def __init__(self, controller: Controller, episodes: int):
+    def __init__(self, controller: Actor, episodes: int):
         """Prepares the evaluation.
 
         Args:

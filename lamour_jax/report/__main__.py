@@ -17,7 +17,7 @@ import envs
 from lamour_jax.config import read_config
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
-from lamour_jax.report_page import FILE, write_page
+from lamour_jax.report.page import FILE, write_page
 
 
 @dataclass(frozen=True)
