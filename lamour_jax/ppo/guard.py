@@ -63,12 +63,12 @@ class BadSamples(struct.PyTreeNode):
     @classmethod
     def none(cls, state: State, action_size: int) -> BadSamples:
         """Returns an empty record for a batch of environments like `state`."""
-        envs = len(state.obs)
+        envs = len(state.done)
         return cls(
             count=jnp.zeros(envs, jnp.int32),
             qpos=jnp.zeros_like(_physics(state, "qpos")),
             qvel=jnp.zeros_like(_physics(state, "qvel")),
-            obs=jnp.zeros_like(state.obs),
+            obs=jnp.zeros_like(state.obs["policy"]),
             action=jnp.zeros((envs, action_size)),
             reward=jnp.zeros(envs),
             step=jnp.zeros(envs, jnp.int32),
@@ -92,10 +92,10 @@ class BadSamples(struct.PyTreeNode):
             count=self.count + bad,
             qpos=record(self.qpos, _physics(state, "qpos")),
             qvel=record(self.qvel, _physics(state, "qvel")),
-            obs=record(self.obs, state.obs),
+            obs=record(self.obs, state.obs["policy"]),
             action=record(self.action, action),
             reward=record(self.reward, reward),
-            step=record(self.step, state.info["steps"]),
+            step=record(self.step, state.episode.steps),
         )
 
     def states(self) -> BadStates:
@@ -125,8 +125,8 @@ def is_bad(state: State, reward: jax.Array, config: GuardConfig) -> jax.Array:
     """
     bad = _beyond(config.max_reward, reward) | _beyond(config.max_reward, state.reward)
     for values in (
-        state.obs,
-        state.info["recovery_state"],
+        *state.obs.values(),
+        state.recovery_state,
         _physics(state, "qpos"),
         _physics(state, "qvel"),
     ):
@@ -140,16 +140,17 @@ def discard(state: State, reward: jax.Array, bad: jax.Array) -> tuple[State, jax
     `restart` then draws fresh starts; a time limit in the place of the bad sample is what makes
     advantage estimation look no further than the state before it, whose value is as it was.
     """
-    info = state.info | {
-        "healthy": state.info["healthy"] & ~bad,
-        "termination": state.info["termination"] & ~bad,
-        "truncation": state.info["truncation"] | bad,
-        "task_reward": jnp.where(bad, 0.0, state.info["task_reward"]),
-    }
+    episode = state.episode
+    episode = episode.replace(
+        healthy=episode.healthy & ~bad,
+        termination=episode.termination & ~bad,
+        truncation=episode.truncation | bad,
+        task_reward=jnp.where(bad, 0.0, episode.task_reward),
+    )
     state = state.replace(
         reward=jnp.where(bad, 0.0, state.reward),
         done=jnp.where(bad, 1.0, state.done),
-        info=info,
+        episode=episode,
     )
     return state, jnp.where(bad, 0.0, reward)
 
@@ -180,7 +181,7 @@ class Skipped(struct.PyTreeNode):
 
 def _physics(state: State, name: str) -> jax.Array:
     """Returns `qpos` or `qvel` of a batch of environments, `(envs, n)`; n is 0 without physics."""
-    return jnp.asarray(getattr(state.data, name, jnp.zeros((len(state.obs), 0))))
+    return jnp.asarray(getattr(state.data, name, jnp.zeros((len(state.done), 0))))
 
 
 def _beyond(limit: float, values: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ from typing import Any
 
 from lamour_jax.distributed import from_main, is_main, on_any, several
 from lamour_jax.errors import UserError
+from lamour_jax.files import json_line, write_bytes, write_json, write_text
 
 # What every process of a run reads.
 _SHARED = ("config.yaml", "metrics.jsonl", "reward.py", "reward_report.json")
@@ -185,36 +186,3 @@ def _probe(path: Path) -> None:
     file = path / ".writable"
     file.touch()
     file.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes strict JSON, whole or not at all: NaN becomes null."""
-    write_text(path, json.dumps(strict(content), indent=2) + "\n")
-
-
-def json_line(content: dict[str, Any]) -> str:
-    """Returns strict JSON on one line: NaN becomes null."""
-    return json.dumps(strict(content), allow_nan=False)
-
-
-def strict(value: Any) -> Any:
-    """Returns what strict JSON can say: tuples become lists, numbers that are not finite None."""
-    if isinstance(value, dict):
-        return {key: strict(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
