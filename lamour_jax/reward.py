@@ -7,18 +7,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envs import RecoveryEnv
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from lamour_jax.reward_task import is_healthy_start, reward_task
-from lamour_jax.run.folder import RunFolder
 from reward_codegen import RewardCodeError, RewardProgram, compile_reward, gemini, library
 from reward_codegen.generate import Generation, GenerationSettings, RewardTask, generate
 from reward_codegen.language_model import LanguageModelError
 from reward_codegen.reply_cache import CachedModel, default_folder
 from reward_codegen.verify import Report, verify
+
+if TYPE_CHECKING:
+    from lamour_jax.run.folder import RunFolder
 
 SOURCES = "auto, library, gemini, or the path of a file with reward code"
 

@@ -203,9 +203,7 @@ class Learner:
             acting=noise.annealed(config.acting_weight, progress, config.annealing),
         )
         learning_rate = config.learning_rate * (1.0 - (1.0 - config.final_learning_rate) * progress)
-        made = self._update(
-            update_key, agent.params, batch, limits, weights, learning_rate, state
-        )
+        made = self._update(update_key, agent.params, batch, limits, weights, learning_rate, state)
         losses = {name: _mean_where(made.applied, values) for name, values in made.losses.items()}
         skipped = state.skipped.add(made.applied.ravel())
         next_state = TrainState(
@@ -231,9 +229,7 @@ class Learner:
             "training/learning_rate": learning_rate,
             "training/policy_learning_rate": learning_rate * state.learning_rate_scale,
             "training/explore_std": limits.low[1],
-            "training/std": noise.bounded_std(
-                made.params.log_std, jnp.bool_(False), limits
-            ).mean(),
+            "training/std": noise.bounded_std(made.params.log_std, jnp.bool_(False), limits).mean(),
         }
         return next_state, Found(metrics, bad_states, skipped)
 

@@ -197,9 +197,7 @@ class ActorCritic:
             obs["critic"], agent.critic_statistics, max_abs_value=MAX_NORMALIZED_OBSERVATION
         )
 
-    def mean(
-        self, params: AgentParams, normalized_obs: jax.Array, drawn: Any = None
-    ) -> jax.Array:
+    def mean(self, params: AgentParams, normalized_obs: jax.Array, drawn: Any = None) -> jax.Array:
         """Returns the policy's mean action, `(..., action_size)`, before clipping to -1..1.
 
         The same `drawn` (`PolicyNetwork.draw`) gives the same action: PPO's ratio stays exact.
@@ -229,9 +227,7 @@ class ActorCritic:
             agent.value_statistics,
         )
 
-    def observed(
-        self, agent: Agent, obs: Mapping[str, jax.Array], std_floor: float
-    ) -> Agent:
+    def observed(self, agent: Agent, obs: Mapping[str, jax.Array], std_floor: float) -> Agent:
         """Returns the agent whose statistics know the observations `(time, envs, size)` as well.
 
         Networks that treat both sides alike see each observation and its mirror image.

@@ -171,6 +171,27 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def read_result(run: Path) -> dict[str, Any]:
+    """Returns a finished run's `result.json`.
+
+    Raises:
+        UserError: the run is not finished, or the file is damaged.
+    """
+    file = run / "result.json"
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(result, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError:
+        raise UserError(
+            f"the run in {run} is not finished; go on by "
+            f"`python -m lamour_jax.train --resume {run}`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged ({error})") from None
+    return result
+
+
 def _appears(file: Path) -> bool:
     """Returns whether a file is there, or comes to be seen soon."""
     end = time.monotonic() + _APPEARS_WITHIN

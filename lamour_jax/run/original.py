@@ -2,147 +2,109 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
-
-import envs
-from envs.physics import resolve as resolve_engine
 from lamour_jax import policies
-from lamour_jax.run.checkpoints import Identity, digest
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
-from lamour_jax.ppo.acting import Actor
-from lamour_jax.report.curves import plot_curves
-from lamour_jax.distributed import is_main
-from lamour_jax.run.evaluation import Evaluator
 from lamour_jax.objective import original_task
 from lamour_jax.placement import for_run
-from lamour_jax.ppo.learner import Learner
-from lamour_jax.ppo.networks import Agent
-from lamour_jax.progress import loss_facts
+from lamour_jax.run.checkpoints import Identity, digest
 from lamour_jax.run.folder import RunFolder
+from lamour_jax.run.record import Row, Run
+from lamour_jax.run.stages import SAMPLED, Measure, Stage, evaluator, resolved
 from lamour_jax.system import system_facts
-from lamour_jax.run.loop import SeedRun, train
-
-EVALUATION_SEED = 2_000_003
 
 
-def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
-    """Trains an original policy, from scratch or on from `config.policy`, into `policy.npz`.
+class OriginalStage(Stage):
+    """An original policy, from scratch or on from `config.policy`, into `policy.npz`."""
 
-    Args:
-        config: the settings, validated.
-        folder: receives every file of the run.
-        console: says what happens.
+    evaluation_seed = 2_000_003
 
-    Returns:
-        The content of `result.json`.
-    """
-    initial = None
-    config = dataclasses.replace(config, engine=resolve_engine(config.engine))
-    if config.policy:
-        header, initial = policies.load_original(config.env, config.policy)
-        header = dataclasses.replace(header, dropout=config.ppo.dropout)
-        config = policies.with_shape_of(header, config)
-        if header.dropout and initial.max_hidden_variance is None:
-            units = header.hidden_sizes[-1]
-            initial = initial.replace(max_hidden_variance=jnp.zeros(units))
-    folder.write_text("config.yaml", config.to_yaml())
-    # Falling ends an episode. Where the task has a goal nothing does before the time limit: every
-    # step at the goal is rewarded, and an end there would make it worth avoiding.
-    has_goal = envs.registry.get(config.env).has_goal
-    load = functools.partial(envs.load, config.env, engine=config.engine, num_envs=config.most_envs)
-    env = load(
-        start=config.training_starts,
-        terminate=not has_goal,
-        episode_length=config.training_episode_length,
-    )
-    ordinary = load(start="ordinary", terminate=False)
-    objective = original_task()
-    seed = config.seed + EVALUATION_SEED
-    with console.stage(f"Original task ({env.name}, {config.steps:,} steps)"):
-        learner = Learner(
-            env,
-            objective,
-            config.ppo,
-            config.iterations,
-            initial=initial,
-            guard=config.guard,
-            placement=for_run(config),
+    def __init__(
+        self, configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Console
+    ):
+        """Loads what training needs and writes the settings; arguments as of `run_stage`."""
+        configs = resolved(configs)
+        if configs[0].policy:
+            header, self.initial = policies.load_original(configs[0].env, configs[0].policy)
+            header, self.initial = policies.with_dropout(
+                header, self.initial, configs[0].ppo.dropout
+            )
+            configs = [policies.with_shape_of(header, config) for config in configs]
+        config = self.config = configs[0]
+        for seeded, folder in zip(configs, folders, strict=True):
+            folder.write_text("config.yaml", seeded.to_yaml())
+        self.evaluated = self.load("ordinary", terminate=False)
+        has_goal = self.evaluated.has_goal
+        # Falling ends an episode. Where the task has a goal nothing does before the time limit:
+        # every step at the goal is rewarded, and an end there would make it worth avoiding.
+        self.env = self.load(
+            config.training_starts,
+            terminate=not has_goal,
+            episode_length=config.training_episode_length,
         )
-        controller = Actor(learner.network)
-        quick = Evaluator(controller, config.evaluation.episodes_during_training)
-
-        def evaluate(agent: Agent) -> dict[str, float]:
-            summary = quick(ordinary, agent, seed + 1).summary()
-            return {f"eval/{name}": value for name, value in summary.items()}
-
-        def facts(latest: dict[str, float]) -> dict[str, str]:
-            names = {"return": "episode/return", "ordinary return": "eval/return"}
-            shown = {k: f"{latest[name]:,.0f}" for k, name in names.items() if name in latest}
-            return shown | loss_facts(latest)
-
-        header = policies.PolicyHeader(
-            env=env.name,
-            observation_size=env.observation_size,
-            action_size=env.action_size,
-            hidden_sizes=config.ppo.hidden_sizes,
-            activation=config.ppo.activation,
-            dropout=config.ppo.dropout,
-            output=config.ppo.output,
-            mirror=learner.network.mirror,
-            provenance={},
-        )
-
+        self.header = header if config.policy else policies.fresh_header(self.env, config)
+        self.objective = original_task()
         # What is to be good: a goal is reached or not, whatever the way to it pays.
-        score = "eval/success_rate" if has_goal else "eval/return"
+        self.score = "eval/success_rate" if has_goal else "eval/return"
+        self.placement = for_run(config)
+        began_from = "" if self.initial is None else digest(self.initial)
+        self.runs = [
+            Run(Identity(seeded, policy=began_from), folder)
+            for seeded, folder in zip(configs, folders, strict=True)
+        ]
 
-        def keep_best(agent: Agent, row: dict[str, float]) -> None:
-            found = {name: row[name] for name in ("env_steps", score)}
-            best = header.derived({"stage": "original", **found})
-            policies.save(folder.path / "best_policy.npz", best, learner.settled(agent))
+    @property
+    def title(self) -> str:
+        return f"Original task ({self.env.name})"
 
-        identity = Identity(config, policy="" if initial is None else digest(initial))
-        run = SeedRun(identity, folder, evaluate, keep_best, score=score)
-        [(state, history)] = train(learner, [run], console, facts)
-        agent = learner.settled(state.agent)
+    def facts(self, latest: Row) -> dict[str, str]:
+        names = {"return": "episode/return", "ordinary return": "eval/return"}
+        return {shown: f"{latest[name]:,.0f}" for shown, name in names.items() if name in latest}
 
-    with console.stage(f"Evaluation ({config.evaluation.episodes} episodes each)"):
-        episodes = config.evaluation.episodes
-        measure = functools.partial(Evaluator(controller, episodes), ordinary, agent, seed)
-        mean, sampled = measure().summary(), measure(sampled=True).summary()
-    result = {
-        "env": env.name,
-        "stage": "original",
-        "engine": env.engine.name,
-        "seed": config.seed,
-        "env_steps": config.iterations * config.ppo.batch_size,
-        "wall_seconds": history.wall_seconds,
-        "env_steps_per_second": history.steps_per_second,
-        "episodes": episodes,
-        "ordinary_return": mean["return"],
-        "ordinary_return_std": mean["return_std"],
-        "ordinary_return_sampled": sampled["return"],
-        "survival": mean["recovery_rate_strict"],
-        "survival_sampled": sampled["recovery_rate_strict"],
-        **({"success_rate": mean["success_rate"]} if env.has_goal else {}),
-        **system_facts(),
-    }
-    if not is_main():
-        return result
-    policies.save(folder.path / "policy.npz", header.derived(result), agent)
-    plot_curves(history.rows, folder.path / "curves.png", env.name)
-    # Last: a run with a result is finished.
-    folder.write_json("result.json", result)
-    success = f"success {mean['success_rate']:.2f}; " if env.has_goal else ""
-    console.conclude(
-        f"Ordinary return {mean['return']:,.0f}; {success}"
-        f"survival {mean['recovery_rate_strict']:.2f}, "
-        f"with sampled actions {sampled['recovery_rate_strict']:.2f}. "
-        f"Everything is in {folder.path}; use it by --policy {folder.path / 'policy.npz'}"
-    )
-    console.result(result, folder.path)
-    return result
+    def provenance(self, result: Row | dict[str, Any]) -> dict[str, Any]:
+        # A finished policy says what it was measured at, wherever it goes.
+        return {"stage": "original", **result}
+
+    def measures(self) -> dict[str, Measure]:
+        make = evaluator(self)
+        return {
+            "ordinary": make(self.evaluated),
+            "ordinary" + SAMPLED: make(self.evaluated, sampled=True),
+        }
+
+    def result(self, run: Run) -> dict[str, Any]:
+        mean, sampled = (run.after["ordinary" + how].summary() for how in ("", SAMPLED))
+        config = run.config
+        return {
+            "env": self.env.name,
+            "stage": "original",
+            "engine": self.env.engine.name,
+            "seed": config.seed,
+            "env_steps": config.iterations * config.ppo.batch_size,
+            "wall_seconds": run.history.wall_seconds,
+            "env_steps_per_second": run.history.steps_per_second,
+            "episodes": config.evaluation.episodes,
+            "ordinary_return": mean["return"],
+            "ordinary_return_std": mean["return_std"],
+            "ordinary_return_sampled": sampled["return"],
+            "survival": mean["recovery_rate_strict"],
+            "survival_sampled": sampled["recovery_rate_strict"],
+            **({"success_rate": mean["success_rate"]} if self.env.has_goal else {}),
+            **system_facts(),
+        }
+
+    def write_report(self, run: Run, result: dict[str, Any], console: Console) -> None:
+        """Writes nothing more."""
+
+    def conclude(self, run: Run, result: dict[str, Any], console: Console) -> None:
+        success = f"success {result['success_rate']:.2f}; " if self.env.has_goal else ""
+        path = run.folder.path
+        console.conclude(
+            f"Ordinary return {result['ordinary_return']:,.0f}; {success}"
+            f"survival {result['survival']:.2f}, "
+            f"with sampled actions {result['survival_sampled']:.2f}. "
+            f"Everything is in {path}; use it by --policy {path / 'policy.npz'}"
+        )

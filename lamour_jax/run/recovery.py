@@ -2,268 +2,173 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-import envs
 from envs import RecoveryEnv
-from envs.physics import resolve as resolve_engine
-from lamour_jax import pictures, policies, recordings, report
-from lamour_jax.run.checkpoints import Identity, digest
+from lamour_jax import policies
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
-from lamour_jax.ppo.acting import Actor
-from lamour_jax.report.curves import plot_curves
-from lamour_jax.distributed import is_main, main_first
-from lamour_jax.run.evaluation import Episodes, Evaluator
+from lamour_jax.distributed import main_first
+from lamour_jax.files import plain_json
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.placement import for_run
-from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.progress import loss_facts
+from lamour_jax.report import pictures, recordings
 from lamour_jax.report.page import FILE as REPORT
 from lamour_jax.report.page import recovery_interval, write_page
+from lamour_jax.report.table import print_result
 from lamour_jax.reward import Reward, load_reward, model_metrics
-from lamour_jax.run.folder import RunFolder, strict
+from lamour_jax.run.checkpoints import Identity, digest
+from lamour_jax.run.folder import RunFolder
+from lamour_jax.run.record import Row, Run
+from lamour_jax.run.stages import SAMPLED, Measure, Stage, evaluator, resolved
 from lamour_jax.system import system_facts
-from lamour_jax.run.loop import History, SeedRun, train
-
-# Evaluations draw their starts from seeds of their own: never those of training.
-EVALUATION_SEED = 1_000_003
-SAMPLED = ", sampled"  # of an evaluation with the policy's own noise
 
 
-def run_recovery(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
-    """Trains a policy to come back from its out-of-distribution start, and measures it.
+class RecoveryStage(Stage):
+    """A policy that comes back from the out-of-distribution start."""
 
-    Args:
-        config: the settings, validated.
-        folder: receives every file of the run.
-        console: says what happens.
+    evaluation_seed = 1_000_003
+    score = "eval/recovery_rate"
+    original: Agent
 
-    Returns:
-        The content of `result.json`.
+    def __init__(
+        self, configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Console
+    ):
+        """Loads the original policy and the reward, and measures that policy.
 
-    Raises:
-        UserError: an unknown name, a bad policy file or reward code.
-    """
-    [result] = run_recoveries([config], [folder], console)
-    return result
-
-
-def run_recoveries(
-    configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Console
-) -> list[dict[str, Any]]:
-    """Does the same for several seeds, which train side by side in one program.
-
-    Args:
-        configs: the settings, validated; they differ in nothing but the seed.
-        folders: receive every file of the runs.
-        console: says what happens.
-
-    Returns:
-        The content of each `result.json`.
-
-    Raises:
-        UserError: an unknown name, a bad policy file or reward code.
-    """
-    config = configs[0]
-    header, original = policies.load_original(
-        config.env, config.policy, METHODS[config.method].needs_dropout
-    )
-    # The engine by its name: a run that goes on elsewhere goes on with the one that it began on.
-    engine = resolve_engine(config.engine)
-    configs = [
-        dataclasses.replace(policies.with_shape_of(header, config), engine=engine)
-        for config in configs
-    ]
-    config = configs[0]
-
-    def load(start: str | dict[str, float], **options: Any) -> RecoveryEnv:
-        return envs.load(
-            config.env,
-            start=start,
-            engine=config.engine,
-            num_envs=config.most_envs * len(configs),
-            **options,
+        Arguments as of `run_stage`.
+        """
+        config = configs[0]
+        self.header, self.original = policies.load_original(
+            config.env, config.policy, METHODS[config.method].needs_dropout
         )
-
-    env = load(
-        config.training_starts or config.start,
-        terminate=config.terminate,
-        episode_length=config.training_episode_length,
-    )
-    placement = for_run(config)
-
-    def load_rewards() -> Reward:
-        for seeded, folder in zip(configs, folders, strict=True):
-            reward = load_reward(
-                seeded,
-                env,
-                (header.network(), original),
-                folder,
-                lambda line: console.say(f"  {line}"),
-            )
-            # Written only now: after a mistake up to here the same --out can be given again.
-            folder.write_text("config.yaml", seeded.to_yaml())
-        return reward
-
-    def share() -> None:
-        for folder in folders:
-            folder.share()
-
-    with console.stage("Reward"):
-        reward = main_first(load_rewards, between=share)
-        identities = [
-            Identity(seeded, reward.program.source, digest(original)) for seeded in configs
+        shaped = [policies.with_shape_of(self.header, config) for config in resolved(configs)]
+        config = self.config = shaped[0]
+        self.env = self.load(
+            config.training_starts or config.start,
+            terminate=config.terminate,
+            episode_length=config.training_episode_length,
+        )
+        self.evaluated = self.load(config.start, terminate=False)
+        self.placement = for_run(config)
+        with console.stage("Reward"):
+            self.reward = self._load_rewards(shaped, folders, console)
+        source, began_from = self.reward.program.source, digest(self.original)
+        self.runs = [
+            Run(Identity(seeded, source, began_from), folder)
+            for seeded, folder in zip(shaped, folders, strict=True)
         ]
-
-    with console.stage(f"Original policy ({env.name})"):
-        network = header.network()
-        seeds = [seeded.seed + EVALUATION_SEED for seeded in configs]
-        episodes = config.evaluation.episodes
-        objective = make_objective(
-            config.method, Ingredients(reward.program, config.objective, network, original)
+        ingredients = Ingredients(
+            self.reward.program, config.objective, self.header.network(), self.original
         )
-        controller = Actor(network, objective, original)
-        out_of_distribution = load(config.start, terminate=False)
-        whole = Evaluator(controller, episodes)
-        measure = {
-            config.start: partial(whole, out_of_distribution, record=True),
-            "ordinary": partial(whole, load("ordinary", terminate=False)),
+        self.objective = make_objective(config.method, ingredients)
+        with console.stage(f"Original policy ({self.env.name})"):
+            self._measure_original(console)
+
+    def _load_rewards(
+        self, configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Console
+    ) -> Reward:
+        """Returns the reward of all runs; the first asks a model, if one is to be asked."""
+        original = (self.header.network(), self.original)
+
+        def load_all() -> Reward:
+            for config, folder in zip(configs, folders, strict=True):
+                reward = load_reward(
+                    config, self.env, original, folder, lambda line: console.say(f"  {line}")
+                )
+                # Only now: after a mistake up to here the same --out can be given again.
+                folder.write_text("config.yaml", config.to_yaml())
+            return reward
+
+        def share() -> None:
+            for folder in folders:
+                folder.share()
+
+        return main_first(load_all, between=share)
+
+    def _measure_original(self, console: Console) -> None:
+        make = evaluator(self)
+        self._ood_and_ordinary: dict[str, Measure] = {
+            self.config.start: make(self.evaluated, record=True),
+            "ordinary": make(self.load("ordinary", terminate=False)),
         }
-        before = [{name: run(original, seed) for name, run in measure.items()} for seed in seeds]
-        ordinary, ood = (before[0][name].summary() for name in ("ordinary", config.start))
+        self._make = make
+        for run in self.runs:
+            run.before = {
+                name: measure(self.original, self.seed(run))
+                for name, measure in self._ood_and_ordinary.items()
+            }
+        first, start = self.runs[0].before, self.config.start
+        ordinary, ood = first["ordinary"].summary(), first[start].summary()
         console.say(
-            f"  ordinary return {ordinary['return']:.0f}; from start {config.start!r}: "
+            f"  ordinary return {ordinary['return']:.0f}; from start {start!r}: "
             f"recovery rate {ood['recovery_rate']:.2f}"
         )
 
-    side_by_side = f" x {len(configs)} seeds" if len(configs) > 1 else ""
-    with console.stage(
-        f"Recovery training ({config.method}, {config.steps:,} steps{side_by_side})"
-    ):
-        learner = Learner(
-            env,
-            objective,
-            config.ppo,
-            config.iterations,
-            original,
-            guard=config.guard,
-            placement=placement,
-        )
-        quick = Evaluator(controller, config.evaluation.episodes_during_training)
+    @property
+    def title(self) -> str:
+        return f"Recovery training ({self.config.method})"
 
-        def evaluate(seed: int, agent: Agent) -> dict[str, float]:
-            summary = quick(out_of_distribution, agent, seed + 1).summary()
-            return {f"eval/{name}": value for name, value in summary.items()}
+    def facts(self, latest: Row) -> dict[str, str]:
+        facts = {}
+        if "episode/return" in latest:
+            facts["return"] = f"{latest['episode/return']:,.0f}"
+        if "eval/recovery_rate" in latest:
+            facts["recovery rate"] = f"{latest['eval/recovery_rate']:.2f}"
+        return facts
 
-        def keep_best(folder: RunFolder, agent: Agent, row: dict[str, float]) -> None:
-            found = {name: row[name] for name in ("env_steps", "eval/recovery_rate")}
-            provenance = {"stage": "recovery", "method": config.method, **found}
-            policies.save(
-                folder.path / "best_policy.npz",
-                header.derived(provenance),
-                learner.settled(agent),
-            )
+    def provenance(self, result: Row | dict[str, Any]) -> dict[str, Any]:
+        names = ("env_steps", self.score)
+        found = {name: result[name] for name in names if name in result}
+        return {"stage": "recovery", "method": self.config.method, **found}
 
-        runs = [
-            SeedRun(
-                identity,
-                folder,
-                partial(evaluate, seed),
-                partial(keep_best, folder),
-                once=model_metrics(folder.path),
-            )
-            for identity, folder, seed in zip(identities, folders, seeds, strict=True)
-        ]
-        trained = train(learner, runs, console, _facts)
-        agents = [learner.settled(state.agent) for state, _ in trained]
-        trained_steps = config.iterations * config.ppo.batch_size
-        provenance = {"stage": "recovery", "method": config.method, "env_steps": trained_steps}
-        for folder, agent in zip(folders, agents, strict=True):
-            policies.save(folder.path / "policy.npz", header.derived(provenance), agent)
+    def once(self, run: Run) -> Row:
+        return model_metrics(run.folder.path)
 
-    with console.stage(f"Evaluation ({episodes} episodes each)"):
-        noisy = load("ood-noisy", terminate=False)
-        measure |= {
-            config.start + SAMPLED: partial(whole, out_of_distribution, sampled=True),
-            "ood-noisy": partial(whole, noisy),
-            "ood-noisy" + SAMPLED: partial(whole, noisy, sampled=True),
+    def measures(self) -> dict[str, Measure]:
+        start, make = self.config.start, self._make
+        noisy = self.load("ood-noisy", terminate=False)
+        measures = self._ood_and_ordinary | {
+            start + SAMPLED: make(self.evaluated, sampled=True),
+            "ood-noisy": make(noisy),
+            "ood-noisy" + SAMPLED: make(noisy, sampled=True),
         }
-        if "ood-wide" in env.all_starts():
-            wide = load("ood-wide", terminate=False)
-            measure.setdefault("ood-wide", partial(whole, wide))
-        after = [
-            {name: run(agent, seed) for name, run in measure.items()}
-            for agent, seed in zip(agents, seeds, strict=True)
-        ]
-        for of_seed, seed in zip(before, seeds, strict=True):
-            for name in measure.keys() - of_seed.keys():
-                if not name.endswith(SAMPLED):
-                    of_seed[name] = measure[name](original, seed)
-    results = [
-        _result(seeded, env, reward, history, before_of_seed, after_of_seed)
-        for seeded, (_, history), before_of_seed, after_of_seed in zip(
-            configs, trained, before, after, strict=True
+        if "ood-wide" in self.env.all_starts():
+            measures.setdefault("ood-wide", make(self.load("ood-wide", terminate=False)))
+        return measures
+
+    def result(self, run: Run) -> dict[str, Any]:
+        return _result(run, self.env, self.reward)
+
+    def write_report(self, run: Run, result: dict[str, Any], console: Console) -> None:
+        start, path = run.config.start, run.folder.path
+        chosen = recordings.choose(run.after[start], run.before[start])
+        recordings.save(chosen, path / recordings.FILE)
+        shown = next(episode for episode in chosen if "median" in episode.names)
+        line = pictures.render_episode(
+            self.env, shown.qpos, shown.healthy, path / "episode.gif", stills=True
         )
-    ]
-    if len(results) > 1:
-        for result in results:
-            result["seeds_together"] = len(results)
-    if not is_main():
-        return results
-    with console.stage("Report"):
-        for seeded, folder, (_, history), result, before_of_seed, after_of_seed in zip(
-            configs, folders, trained, results, before, after, strict=True
-        ):
-            plot_curves(history.rows, folder.path / "curves.png", env.name)
-            chosen = recordings.choose(after_of_seed[config.start], before_of_seed[config.start])
-            recordings.save(chosen, folder.path / recordings.FILE)
-            shown = next(episode for episode in chosen if "median" in episode.names)
-            video = folder.path / "episode.gif"
-            line = pictures.render_episode(env, shown.qpos, shown.healthy, video, stills=True)
-            console.say(f"  {line}")
-            write_page(folder.path, seeded, strict(result), env)
-            # Last: a run with a result is finished.
-            folder.write_json("result.json", result)
-    for folder, result in zip(folders, results, strict=True):
-        report.print_result(console, result, config.start)
-        console.conclude(f"Everything is in {folder.path}; read {folder.path / REPORT}")
-        console.result(result, folder.path)
-    return results
+        console.say(f"  {line}")
+        write_page(path, run.config, plain_json(result), self.env)
+
+    def conclude(self, run: Run, result: dict[str, Any], console: Console) -> None:
+        print_result(console, result, run.config.start)
+        path = run.folder.path
+        console.conclude(f"Everything is in {path}; read {path / REPORT}")
 
 
-def _facts(latest: dict[str, float]) -> dict[str, str]:
-    facts = {}
-    if "episode/return" in latest:
-        facts["return"] = f"{latest['episode/return']:,.0f}"
-    if "eval/recovery_rate" in latest:
-        facts["recovery rate"] = f"{latest['eval/recovery_rate']:.2f}"
-    return facts | loss_facts(latest)
-
-
-def _result(
-    config: RunConfig,
-    env: RecoveryEnv,
-    reward: Reward,
-    history: History,
-    episodes_before: dict[str, Episodes],
-    episodes_after: dict[str, Episodes],
-) -> dict[str, Any]:
-    evaluations = {name: episodes.summary() for name, episodes in episodes_after.items()}
-    evaluations_before = {name: episodes.summary() for name, episodes in episodes_before.items()}
-    ood, after, before = (
-        evaluations[config.start],
-        evaluations["ordinary"],
-        evaluations_before["ordinary"],
-    )
-    distinct = recordings.distinct_episodes(episodes_after[config.start])
-    recovered = int(np.sum(episodes_after[config.start].recovered))
+def _result(run: Run, env: RecoveryEnv, reward: Reward) -> dict[str, Any]:
+    config, history = run.config, run.history
+    evaluations = {name: episodes.summary() for name, episodes in run.after.items()}
+    evaluations_before = {name: episodes.summary() for name, episodes in run.before.items()}
+    ood, sampled = evaluations[config.start], evaluations[config.start + SAMPLED]
+    after, before = evaluations["ordinary"], evaluations_before["ordinary"]
+    distinct = recordings.distinct_episodes(run.after[config.start])
+    recovered = int(np.sum(run.after[config.start].recovered))
     # From a start without noise all episodes are one, which says nothing of others.
     interval = recovery_interval(recovered, config.evaluation.episodes) if distinct > 1 else None
     # What the original policy was good for: reaching its goal, where there is one.
@@ -284,7 +189,7 @@ def _result(
         "recovery_rate_interval": interval,
         "distinct_episodes": distinct,
         "recovery_rate_strict": ood["recovery_rate_strict"],
-        "recovery_rate_stochastic": evaluations[config.start + SAMPLED]["recovery_rate"],
+        "recovery_rate_stochastic": sampled["recovery_rate"],
         "median_steps_to_recovery": ood["median_steps_to_recovery"],
         "ood_return": ood["return"],
         "original_return_before": before["return"],

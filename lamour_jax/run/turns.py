@@ -53,7 +53,9 @@ def _most_at_once(learner: Learner, runs: Sequence[Run], say: Callable[[str], No
 
 def _at_the_same_point(runs: Sequence[Run]) -> list[list[Run]]:
     """Returns the runs that have not begun, those on their way, and those that are trained."""
-    there = json.loads(from_main(json.dumps([_checkpoints(run.folder.checkpoints) for run in runs])))
+    there = json.loads(
+        from_main(json.dumps([_checkpoints(run.folder.checkpoints) for run in runs]))
+    )
     last = runs[0].config.iterations * runs[0].config.ppo.batch_size
     begun: list[list[Run]] = [[], [], []]
     common: set[int] | None = None

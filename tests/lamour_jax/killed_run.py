@@ -12,12 +12,12 @@ def run(path: Path) -> str:
     """Trains to the end, with a checkpoint after each iteration; returns a digest of its result."""
     import envs
     from lamour_jax import training
-    from lamour_jax.run.checkpoints import Identity, digest
     from lamour_jax.config import CheckpointConfig, EvaluationConfig, RunConfig
     from lamour_jax.console import Console
     from lamour_jax.objective import original_task
     from lamour_jax.ppo.config import PPOConfig
     from lamour_jax.ppo.learner import Learner
+    from lamour_jax.run.checkpoints import Identity, digest
     from lamour_jax.run.folder import RunFolder
 
     ppo = PPOConfig(num_envs=8, unroll_length=16, minibatch_size=64, epochs=1, hidden_sizes=(8,))

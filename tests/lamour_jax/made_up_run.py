@@ -13,9 +13,9 @@ import envs
 from envs import RecoveryEnv
 from lamour_jax import policies, recordings
 from lamour_jax.config import RunConfig
-from lamour_jax.run.evaluation import Episodes, Recording
-from lamour_jax.report.pictures import START, STILLS
 from lamour_jax.presets import preset
+from lamour_jax.report.pictures import START, STILLS
+from lamour_jax.run.evaluation import Episodes, Recording
 from reward_codegen import library
 
 HOSTILE = '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned=1">&{{ 7*7 }}'

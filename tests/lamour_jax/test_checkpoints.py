@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from lamour_jax.run.checkpoints import Checkpoints, Damaged, Identity, restore_newest
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.learner import Learner, TrainState
+from lamour_jax.run.checkpoints import Checkpoints, Damaged, Identity, restore_newest
 from tests.lamour_jax.probes import Probe, make_learner, plus_or_minus_one
 
 IDENTITY = Identity(RunConfig(), reward="def calculate_reward(): ...", policy="abc")

@@ -16,11 +16,11 @@ import pytest
 import envs
 from benchmarks.compilations import CompilationCounter
 from lamour_jax import compile_cache, policies
-from lamour_jax.ppo.acting import Actor
-from lamour_jax.run.evaluation import Evaluator
 from lamour_jax.objective import original_task
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
+from lamour_jax.run.evaluation import Evaluator
 
 SECOND_START = """
 import json

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from envs import State
-from lamour_jax.ppo.acting import Actor
 from lamour_jax.objective import Objective
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import ActorCritic, Agent
 
 NETWORK = ActorCritic(1, 2, (8, 8))

@@ -16,7 +16,6 @@ import pytest
 
 from envs import State
 from lamour_jax import training
-from lamour_jax.run.checkpoints import Identity
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
@@ -26,6 +25,7 @@ from lamour_jax.ppo.config import GuardConfig
 from lamour_jax.ppo.guard import ROWS, BadSamples, Skipped, discard, is_bad
 from lamour_jax.ppo.learner import Learner, normalize_within_groups
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
+from lamour_jax.run.checkpoints import Identity
 from lamour_jax.run.folder import RunFolder
 from tests.lamour_jax.probes import SMALL, Probe, make_learner, mean_actions, plus_or_minus_one
 

@@ -19,10 +19,10 @@ import envs
 from envs.mirror import Mirror, Reflection
 from lamour_jax import policies
 from lamour_jax.config import RunConfig
-from lamour_jax.ppo.acting import Actor
 from lamour_jax.errors import UserError
-from lamour_jax.run.evaluation import Evaluator
 from lamour_jax.policies import PolicyHeader
+from lamour_jax.ppo.acting import Actor
+from lamour_jax.run.evaluation import Evaluator
 
 HEADER = PolicyHeader(
     env="hopper",

@@ -10,8 +10,8 @@ import pytest
 
 import envs
 from lamour_jax import policies, recoveries
-from lamour_jax.ppo.acting import Actor
 from lamour_jax.errors import UserError
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.recoveries.__main__ import main, record
 
 

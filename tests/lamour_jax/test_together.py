@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lamour_jax import training
-from lamour_jax.run.checkpoints import Identity
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.ppo.networks import Agent
+from lamour_jax.run.checkpoints import Identity
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import main
 from tests.lamour_jax.probes import SMALL, Probe, make_learner, plus_or_minus_one
