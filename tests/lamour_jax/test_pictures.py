@@ -10,7 +10,7 @@ from PIL import Image
 
 import envs
 from envs import RecoveryEnv, rendering
-from lamour_jax import pictures
+from lamour_jax.report import pictures
 from lamour_jax.report.pictures import render_episode
 
 

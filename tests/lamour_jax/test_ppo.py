@@ -217,7 +217,7 @@ def test_only_the_critic_learns_during_its_warm_up() -> None:
     scales = []
     for _ in range(3):
         state, _ = learner.iterate(state)
-        scales.append(float(state.learning_rate_scale))
+        scales.append(float(state.learning_rate_scale[0]))
         policies.append(jax.device_get((state.agent.params.policy, state.agent.params.log_std)))
         critics.append(jax.device_get(state.agent.params.critic))
 

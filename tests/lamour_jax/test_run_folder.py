@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lamour_jax import run_folder
 from lamour_jax.errors import UserError
+from lamour_jax.run import folder as run_folder
 from lamour_jax.run.folder import RunFolder
 
 
