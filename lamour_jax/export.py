@@ -136,6 +136,7 @@ def export(run: Path, out: Path, console: Console) -> dict[str, Any]:
         "versions": system_facts()["versions"],
     }
     folder.write_json("export.json", facts)
+    folder.release()
     for name, difference in differences.items():
         console.say(f"  {name}: largest difference {difference:.1e} from the run's own policy")
     wrong = [name for name, difference in differences.items() if not difference <= TOLERANCE]

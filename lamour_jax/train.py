@@ -228,7 +228,7 @@ class Command:
             raise UserError("several processes share one folder: give all of them the same --out")
         config = resolve(arguments)
         loggers.require(config.log)
-        self._out = arguments.out or RunFolder.default_path(envs.registry.get(config.env).name)
+        self._out = arguments.out or RunFolder.make_default(envs.registry.get(config.env).name)
         configs = [
             dataclasses.replace(config, seed=config.seed + index)
             for index in range(arguments.seeds)
@@ -290,7 +290,11 @@ def _run(configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Co
         folder.share()
     set_precision(configs[0].precision)
     _announce(configs[0], folders, console)
-    run_stage(configs, folders, console)
+    try:
+        run_stage(configs, folders, console)
+    finally:
+        for folder in folders:
+            folder.release()
 
 
 def _resume(arguments: Arguments, console: Console) -> None:

@@ -6,6 +6,8 @@ A run that was interrupted goes on in the folder that it has (`reopen`).
 from __future__ import annotations
 
 import atexit
+import contextlib
+import itertools
 import json
 import math
 import shutil
@@ -19,6 +21,7 @@ from typing import Any
 from lamour_jax.distributed import from_main, is_main, on_any, several
 from lamour_jax.errors import UserError
 from lamour_jax.files import json_line, write_bytes, write_json, write_text
+from lamour_jax.run import lock
 
 # What every process of a run reads.
 _SHARED = ("config.yaml", "metrics.jsonl", "reward.py", "reward_report.json")
@@ -45,22 +48,23 @@ class RunFolder:
                 written.
 
         Raises:
-            UserError: it holds something already, is a file, or cannot be written.
+            UserError: it holds something already, is a file, or cannot be written; or another
+                process has it.
         """
         self._name(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            occupied = any(
-                not (again and (entry.name in _EARLY or entry.name.endswith(".partial")))
-                for entry in path.iterdir()
-            )
+            occupied = _occupied(path, again)
             if not occupied:
-                _probe(path)
+                lock.take(path)
+                # Another process may have been faster.
+                occupied = _occupied(path, again)
         except (FileExistsError, NotADirectoryError):
             raise UserError(f"output folder {path} is a file; give --out a new folder") from None
         except OSError as error:
             raise UserError(f"output folder {path} cannot be written: {error.strerror}") from None
         if occupied:
+            self.release()
             raise UserError(
                 f"output folder {path} is not empty; give --out a new folder (nothing was changed)"
             )
@@ -70,14 +74,15 @@ class RunFolder:
         """Returns the folder of a run that was interrupted.
 
         Raises:
-            UserError: there is no run in it, or one that is finished, or it cannot be written.
+            UserError: there is no run in it, or one that is finished, or it cannot be written; or
+                another process has it.
         """
         if not (path / "config.yaml").is_file():
             raise UserError(f"no run in {path}: it has no config.yaml")
         if (path / "result.json").exists():
             raise UserError(f"the run in {path} is already finished: it has a result.json")
         try:
-            _probe(path)
+            lock.take(path)
         except OSError as error:
             raise UserError(f"run folder {path} cannot be written: {error.strerror}") from None
         folder = cls.__new__(cls)
@@ -128,9 +133,27 @@ class RunFolder:
         self.checkpoints = self._main / "checkpoints"
 
     @classmethod
-    def default_path(cls, name: str) -> Path:
-        """Returns `runs/<time>-<name>` below the current folder."""
-        return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+    def make_default(cls, name: str) -> Path:
+        """Makes `runs/<time>-<name>` below the current folder, which no other process has made.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        wanted = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+        try:
+            wanted.parent.mkdir(exist_ok=True)
+            for number in itertools.count(1):
+                path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir()
+                    break
+        except OSError as error:
+            raise UserError(f"output folder {wanted} cannot be made: {error.strerror}") from None
+        return path
+
+    def release(self) -> None:
+        """Lets other processes have the folder."""
+        lock.release(self.path)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file whole, or not at all."""
@@ -202,8 +225,7 @@ def _appears(file: Path) -> bool:
     return True
 
 
-def _probe(path: Path) -> None:
-    """Finds out whether files can be written, by writing one."""
-    file = path / ".writable"
-    file.touch()
-    file.unlink()
+def _occupied(path: Path, again: bool) -> bool:
+    """Whether a folder holds something; `again`, something else than an early end leaves."""
+    names = {entry.name for entry in path.iterdir()} - {lock.NAME}
+    return any(not (again and (name in _EARLY or name.endswith(".partial"))) for name in names)
