@@ -225,6 +225,8 @@ class Learner:
             **acting.totals.metrics(),
             **self._rollout_metrics(rollout, acting),
             "training/bad_samples": bad_states.count,
+            "training/bad_samples_at_start": bad_states.at_start,
+            "training/bad_samples_healthy": bad_states.healthy,
             "training/skipped_updates": skipped.total - state.skipped.total,
             "training/learning_rate": learning_rate,
             "training/policy_learning_rate": learning_rate * state.learning_rate_scale,

@@ -12,7 +12,7 @@ from envs import RecoveryEnv, State
 from lamour_jax.placement import Placement
 from lamour_jax.ppo.acting import Acted, Actor
 from lamour_jax.ppo.config import GuardConfig
-from lamour_jax.ppo.guard import BadSamples, BadStates, discard, is_bad
+from lamour_jax.ppo.guard import BadSamples, BadStates, discard, what_is_wrong
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.ppo.noise import NoiseBounds
 
@@ -134,8 +134,9 @@ def collect(
         ended = step_envs(state, acted.action)
         applied = jnp.clip(acted.action, -1.0, 1.0)
         reward = jax.vmap(objective.reward)(ended, applied)
-        bad = is_bad(ended, reward, guard)
-        bad_samples = bad_samples.add(bad, state, applied, reward)
+        wrong = what_is_wrong(ended, reward, guard)
+        bad_samples = bad_samples.add(wrong, state, applied, reward)
+        bad = wrong.any(-1)
         ended, reward = discard(ended, reward, bad)
         rollout = Rollout(
             obs=state.obs,

@@ -19,12 +19,15 @@ from lamour_jax.distributed import from_main, on_any
 from lamour_jax.errors import UserError
 from lamour_jax.loggers import Loggers
 from lamour_jax.placement import local
-from lamour_jax.ppo.guard import BadStates, Skipped
+from lamour_jax.ppo.guard import CAUSES, BadStates, Skipped
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run import bad_states
 from lamour_jax.run.checkpoints import Checkpoints, restore_newest
 from lamour_jax.run.record import History, Row, Run
+
+# After so many iterations it is judged whether their samples are of any use.
+_ITERATIONS_TO_JUDGE = 5
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,7 @@ class _Training:
                 if not self._told_of_bad_samples:
                     self._say(bad_states.message(run.folder, steps, count))
                 self._told_of_bad_samples = True
+                _check_samples(run, row, own, self._kept[index])
             own_skipped = Skipped(skipped.in_a_row[index], skipped.total[index])
             _check_updates(run, own_skipped, self._kept[index], steps)
 
@@ -248,6 +252,30 @@ class _Schedule:
             self._last = now
             return True
         return False
+
+
+def _check_samples(run: Run, row: Row, found: BadStates, checkpoints: Checkpoints) -> None:
+    """Stops a training on nothing.
+
+    Raises:
+        UserError: most samples of all iterations up to now were bad.
+    """
+    rows, steps = [*run.history.rows, row], int(row["env_steps"])
+    bad = sum(each["training/bad_samples"] for each in rows)
+    enough = min(_ITERATIONS_TO_JUDGE, run.config.iterations)
+    if len(rows) < enough or bad <= 0.5 * steps:
+        return
+    at_start, healthy = (
+        sum(each.get(f"training/bad_samples_{of}", 0.0) for each in rows) / bad
+        for of in ("at_start", "healthy")
+    )
+    cause = CAUSES[int(found.cause[0])]
+    raise UserError(
+        f"training on nothing, stopped after {steps:,} steps: {bad / steps:.0%} of the samples "
+        f"were bad, because {cause} was not finite or beyond guard.max_state or guard.max_reward; "
+        f"{at_start:.0%} of them in the first step of an episode, {healthy:.0%} of a healthy "
+        f"robot. The states before are in {run.folder.path / 'bad_states'}; {checkpoints.what_is_left()}"
+    )
 
 
 def _check_updates(run: Run, skipped: Skipped, checkpoints: Checkpoints, steps: int) -> None:

@@ -21,7 +21,7 @@ from lamour_jax.objective import original_task
 from lamour_jax.ppo import learner as learner_module
 from lamour_jax.ppo import noise
 from lamour_jax.ppo.config import GuardConfig
-from lamour_jax.ppo.guard import ROWS, BadSamples, Skipped, discard, is_bad
+from lamour_jax.ppo.guard import CAUSES, ROWS, BadSamples, Skipped, discard, what_is_wrong
 from lamour_jax.ppo.learner import Learner, normalize_within_groups
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.run.folder import RunFolder
@@ -166,13 +166,21 @@ def batch(count: int, **changes: Any) -> State:
     return dataclasses.replace(state, **changes)
 
 
+def causes(state: State, reward: jax.Array) -> list[list[str]]:
+    wrong = np.asarray(what_is_wrong(state, reward, GUARD))
+    return [[CAUSES[place] for place in np.flatnonzero(row)] for row in wrong]
+
+
 def test_what_is_bad() -> None:
     reward = jnp.array([0.0, jnp.nan, -jnp.inf, 2e6, -1e6])
-    np.testing.assert_array_equal(is_bad(batch(5), reward, GUARD), [False, True, True, True, False])
-    obs: Any = jnp.array([[1.0], [jnp.nan], [1.0], [1.0]])
+    of_reward = ["the method's reward"]
+    assert causes(batch(5), reward) == [[], of_reward, of_reward, of_reward, []]
+    obs = jnp.array([[1.0], [jnp.nan], [1.0], [1.0]])
     qvel = jnp.zeros((4, 2)).at[2, 1].set(-1e7)
     state = batch(4, obs={"policy": obs}, data=Physics(jnp.zeros((4, 1)), qvel))
-    np.testing.assert_array_equal(is_bad(state, jnp.zeros(4), GUARD), [False, True, True, False])
+    assert causes(state, jnp.zeros(4)) == [[], ["an observation"], ["a velocity"], []]
+    state = batch(2, obs={"policy": jnp.ones((2, 1)), "critic": jnp.array([[0.0], [1e9]])})
+    assert causes(state, jnp.zeros(2)) == [[], ["an observation"]]
 
 
 def test_a_bad_sample_is_cut_off_without_reward() -> None:
@@ -190,7 +198,7 @@ def test_the_record_is_bounded() -> None:
     state, action = batch(envs), jnp.linspace(0.1, 0.9, envs)[:, None]
     record = BadSamples.none(state, action_size=1)
     assert (int(record.states().count), int(record.states().recorded)) == (0, 0)
-    later = jnp.arange(envs) > 0
+    later = jnp.zeros((envs, len(CAUSES)), bool).at[1:, 4].set(True)
     for number in range(3):
         record = record.add(later, state, action, jnp.full(envs, float(number)))
     shown = record.states()
@@ -198,6 +206,8 @@ def test_the_record_is_bounded() -> None:
     np.testing.assert_array_equal(shown.reward, 0.0)  # of the first bad sample of each
     np.testing.assert_array_equal(shown.env, range(1, ROWS + 1))
     np.testing.assert_allclose(shown.action, action[1 : ROWS + 1])
+    np.testing.assert_array_equal(shown.cause, 4)
+    assert int(shown.at_start) == int(shown.healthy) == int(shown.count)
 
 
 def test_nothing_in_a_bad_sample_moves_the_update(exploding: Callable[[str], Learner]) -> None:
@@ -326,7 +336,7 @@ def test_bad_states_are_written_and_bounded(
     files = sorted((folder.path / "bad_states").iterdir(), key=lambda file: int(file.stem))
     assert [int(file.stem) for file in files] == [SMALL.batch_size, 2 * SMALL.batch_size]
     with np.load(files[0], allow_pickle=False) as arrays:
-        assert {"qpos", "qvel", "action", "step", "env", "obs", "reward"} == set(arrays)
+        assert {"qpos", "qvel", "action", "step", "env", "obs", "reward", "cause"} == set(arrays)
         assert len(arrays["qpos"]) == len(arrays["step"]) > 0
         assert arrays["action"].shape == (len(arrays["qpos"]), 1)
     said = capsys.readouterr().out
@@ -334,3 +344,17 @@ def test_bad_states_are_written_and_bounded(
     assert "bad_states" in said
     lines = (folder.path / "metrics.jsonl").read_text().splitlines()
     assert all(json.loads(line)["training/bad_samples"] > 0 for line in lines)
+
+
+def test_a_training_on_nothing_ends_with_the_cause(tmp_path: Path) -> None:
+    always = Probe(reward=lambda obs, action: jnp.nan * obs, start=plus_or_minus_one)
+    learner = make_learner(always, iterations=ITERATIONS)
+    config = RunConfig(steps=ITERATIONS * SMALL.batch_size, ppo=SMALL)
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError) as raised:
+        train_run(learner, config, folder)
+    said = str(raised.value)
+    assert said.startswith(f"training on nothing, stopped after {5 * SMALL.batch_size:,} steps: ")
+    assert "100% of the samples were bad, because the method's reward was not finite" in said
+    assert "100% of them in the first step of an episode, 100% of a healthy robot" in said
+    assert len(folder.metrics()) == 4
