@@ -182,7 +182,7 @@ def command_line(training: train.Arguments, runs: Together, resumed: bool) -> li
         return [*command, "--resume", str(run.folder)]
     command += ["--env", run.env, "--method", run.method, "--seed", str(run.seed)]
     if len(runs) > 1:
-        command += ["--seeds", str(len(runs)), "--together", "--out", str(run.folder.parent)]
+        command += ["--seeds", str(len(runs)), "--out", str(run.folder.parent)]
     else:
         command += ["--out", str(run.folder)]
     command += ["--engine", training.engine]

@@ -26,6 +26,8 @@ from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import for_run
+from lamour_jax.ppo import noise
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
 from lamour_jax.presets import preset
@@ -257,6 +259,7 @@ class Training:
             self.objective,
             config.ppo,
             iterations=_ITERATIONS,
+            network=network,
             original=original,
             placement=self._placement,
         )
@@ -269,18 +272,16 @@ class Training:
             return collect(
                 state.key,
                 self._workload.env,
-                self.objective,
-                learner.network,
+                Actor(learner.network, self.objective, self.original),
                 state.agent,
-                self.original,
-                learner.noise_bounds(state.iteration / _ITERATIONS),
+                noise.bounds(config.ppo, state.iteration / _ITERATIONS),
                 state.acting,
                 config.ppo.unroll_length,
                 config.guard,
                 self._placement,
             )
 
-        state = learner.init(0)
+        state = learner.member(learner.init(0), 0)
         compiled, seconds = compile_timed(jax.jit(act), state)
         return Subject(
             "acting",

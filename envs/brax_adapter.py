@@ -51,12 +51,12 @@ class BraxEnv(brax.envs.base.Env):
         state: State, metrics: dict[str, jax.Array], info: dict[str, Any]
     ) -> brax.envs.base.State:
         """Keeps the `metrics` and `info` that Brax's wrappers have added."""
-        healthy = state.info["healthy"].astype(jnp.float32)
+        healthy = state.episode.healthy.astype(jnp.float32)
         return brax.envs.base.State(
             pipeline_state=state,
-            obs=state.obs,
+            obs=state.obs["policy"],
             reward=state.reward,
-            done=state.info["termination"].astype(jnp.float32),
-            metrics=metrics | state.metrics | {"healthy": healthy},
+            done=state.episode.termination.astype(jnp.float32),
+            metrics=metrics | {"healthy": healthy},
             info=info,
         )

@@ -36,30 +36,57 @@ class ModelUnavailable(EnvironmentUnavailable):
     """A robot's model comes with a package that is not installed; the message says which."""
 
 
+class Episode(struct.PyTreeNode):
+    """What has happened in an episode up to now; it restarts with the episode.
+
+    Attributes:
+        healthy: now, `()` bool.
+        was_healthy: at any step of this episode, `()` bool.
+        falling: healthy before this step, not after it, `()` bool.
+        fell: unhealthy at any step after the first healthy one, `()` bool.
+        success: the original task's goal was reached at any step, `()` bool.
+        termination, truncation: how the episode ends here, `()` bool.
+        steps: control steps, `()` int32.
+        healthy_streak: healthy steps in a row up to now, `()` int32.
+        task_reward: the original task's reward of the last step, healthy or not, `()`.
+        grading: where a start is graded (see `envs.start`), else None.
+    """
+
+    healthy: jax.Array
+    was_healthy: jax.Array
+    falling: jax.Array
+    fell: jax.Array
+    success: jax.Array
+    termination: jax.Array
+    truncation: jax.Array
+    steps: jax.Array
+    healthy_streak: jax.Array
+    task_reward: jax.Array
+    grading: Grading | None = None
+
+
 class State(struct.PyTreeNode):
-    """One environment's state, in the shape of MuJoCo Playground's and Brax's.
+    """One environment's state.
 
     Attributes:
         data: the physics engine's state.
-        obs: observation, `(observation_size,)` float32.
+        obs: observations, `policy` and, where the critic may see more, `critic`; float32.
         reward: the original task's reward while healthy, 0 otherwise (as in the official code).
         done: 1.0 when the episode has ended, by termination or by truncation, else 0.0.
-        metrics: named scalars for logging.
-        info: `healthy`, `was_healthy` (at any step of this episode), `falling` (healthy before this
-            step, not after it), `fell` (unhealthy at any step after the first healthy one),
-            `success` (the original task's goal was reached at any step), `termination`,
-            `truncation` (booleans), `steps` (int32), `healthy_streak` (int32, healthy steps in a
-            row up to now), `task_reward` (the original task's reward, healthy or not),
-            `recovery_state` (what a reward program is given, see `RecoveryEnv.recovery_state`),
-            `key` (of the next start), and, where a start is graded, `grading` (see `envs.start`).
+        episode: what has happened in it.
+        memory: what the robot remembers besides.
+        recovery_state: what a reward program is given, see `RecoveryEnv.recovery_state`.
+        key: of the next start.
     """
 
     data: Any
-    obs: jax.Array
+    obs: dict[str, jax.Array]
     reward: jax.Array
     done: jax.Array
-    metrics: dict[str, jax.Array]
-    info: dict[str, Any]
+    episode: Episode
+    memory: Any
+    recovery_state: jax.Array
+    key: jax.Array
 
 
 class RecoveryEnv(abc.ABC):
@@ -218,12 +245,18 @@ class RecoveryEnv(abc.ABC):
 
     @functools.cached_property
     def observation_size(self) -> int:
-        return int(jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[0])
+        return int(jax.eval_shape(self.reset, jax.random.key(0)).obs["policy"].shape[0])
+
+    @functools.cached_property
+    def critic_observation_size(self) -> int:
+        """Size of what the critic sees; 0 where that is what the policy sees."""
+        obs = jax.eval_shape(self.reset, jax.random.key(0)).obs
+        return int(obs["critic"].shape[0]) if "critic" in obs else 0
 
     @functools.cached_property
     def recovery_state_size(self) -> int:
         state = jax.eval_shape(self.reset, jax.random.key(0))
-        return int(state.info["recovery_state"].shape[0])
+        return int(state.recovery_state.shape[0])
 
     @classmethod
     def description(cls) -> str:
@@ -246,27 +279,29 @@ class RecoveryEnv(abc.ABC):
         grading = Grading.first(start_key, self._is_graded(start_key))
         data = self._begin(start_key, grading.distance)
         healthy = self.is_healthy(data)
+        no, zero = jnp.bool_(False), jnp.float32(0.0)
+        episode = Episode(
+            healthy=healthy,
+            was_healthy=healthy,
+            falling=no,
+            fell=no,
+            success=no,
+            termination=no,
+            truncation=no,
+            steps=jnp.int32(0),
+            healthy_streak=jnp.int32(0),
+            task_reward=zero,
+            grading=grading if self._graded.any() else None,
+        )
         return State(
             data=data,
-            obs=self.observe(data),
-            reward=jnp.float32(0.0),
-            done=jnp.float32(0.0),
-            metrics={"x_velocity": jnp.float32(0.0)},
-            info={
-                "healthy": healthy,
-                "was_healthy": healthy,
-                "falling": jnp.bool_(False),
-                "fell": jnp.bool_(False),
-                "success": jnp.bool_(False),
-                "termination": jnp.bool_(False),
-                "truncation": jnp.bool_(False),
-                "steps": jnp.int32(0),
-                "healthy_streak": jnp.int32(0),
-                "task_reward": jnp.float32(0.0),
-                "recovery_state": self.recovery_state(data),
-                "key": key,
-                **({"grading": grading} if self._graded.any() else {}),
-            },
+            obs={"policy": self.observe(data)},
+            reward=zero,
+            done=zero,
+            episode=episode,
+            memory=(),
+            recovery_state=self.recovery_state(data),
+            key=key,
         )
 
     def step(self, state: State, action: jax.Array) -> State:
@@ -280,65 +315,60 @@ class RecoveryEnv(abc.ABC):
         finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
         healthy = self.is_healthy(data) & finite
         task_reward = jnp.where(finite, self.task_reward(state.data, action, data), 0.0)
-        was_healthy = state.info["was_healthy"] | healthy
+        before = state.episode
+        was_healthy = before.was_healthy | healthy
         failed = was_healthy & (self.has_failed(data) | ~finite)
         succeeded = self.has_succeeded(data) & finite
-        steps = state.info["steps"] + 1
+        steps = before.steps + 1
         termination = ~finite | ((failed | succeeded) & self._terminate)
         truncation = (steps >= self.time_limit) & ~termination
         return state.replace(
             data=data,
-            obs=jnp.where(finite, self.observe(data), 0.0),
+            obs={"policy": jnp.where(finite, self.observe(data), 0.0)},
             reward=jnp.where(healthy, task_reward, 0.0),
             done=(termination | truncation).astype(jnp.float32),
-            metrics={"x_velocity": self._x_velocity(state.data, data)},
-            info=state.info
-            | {
-                "healthy": healthy,
-                "was_healthy": was_healthy,
-                "falling": state.info["healthy"] & ~healthy,
-                "fell": state.info["fell"] | failed,
-                "success": state.info["success"] | succeeded,
-                "termination": termination,
-                "truncation": truncation,
-                "steps": steps,
-                "healthy_streak": jnp.where(healthy, state.info["healthy_streak"] + 1, 0),
-                "task_reward": task_reward,
-                "recovery_state": jnp.where(finite, self.recovery_state(data), 0.0),
-            },
+            episode=before.replace(
+                healthy=healthy,
+                was_healthy=was_healthy,
+                falling=before.healthy & ~healthy,
+                fell=before.fell | failed,
+                success=before.success | succeeded,
+                termination=termination,
+                truncation=truncation,
+                steps=steps,
+                healthy_streak=jnp.where(healthy, before.healthy_streak + 1, 0),
+                task_reward=task_reward,
+            ),
+            recovery_state=jnp.where(finite, self.recovery_state(data), 0.0),
         )
 
     def restart(self, state: State) -> State:
         """Returns `state`, or a freshly drawn start where it is done."""
         done = state.done > 0
-        key, start_key = jax.random.split(state.info["key"])
-        next_grading = {}
+        key, start_key = jax.random.split(state.key)
+        before, grading = state.episode, None
         distance = jnp.float32(0.0)
-        if self._graded.any():
+        if before.grading is not None:
             # That it stays so is learned from nearer starts as well.
-            recovered = state.info["was_healthy"]
             is_graded = self._is_graded(start_key)
-            grading = state.info["grading"].after(done, recovered, start_key, is_graded)
-            next_grading, distance = {"grading": grading}, grading.distance
+            grading = before.grading.after(done, before.was_healthy, start_key, is_graded)
+            distance = grading.distance
         data = self._begin_where(done, state.data, start_key, distance)
-        healthy = jnp.where(done, self.is_healthy(data), state.info["healthy"])
+        healthy = jnp.where(done, self.is_healthy(data), before.healthy)
         return state.replace(
             data=data,
-            obs=jnp.where(done, self.observe(data), state.obs),
-            info=state.info
-            | {
-                "healthy": healthy,
-                "was_healthy": jnp.where(done, healthy, state.info["was_healthy"]),
-                "fell": ~done & state.info["fell"],
-                "success": ~done & state.info["success"],
-                "steps": jnp.where(done, 0, state.info["steps"]),
-                "healthy_streak": jnp.where(done, 0, state.info["healthy_streak"]),
-                "recovery_state": jnp.where(
-                    done, self.recovery_state(data), state.info["recovery_state"]
-                ),
-                "key": key,
-            }
-            | next_grading,
+            obs={"policy": jnp.where(done, self.observe(data), state.obs["policy"])},
+            episode=before.replace(
+                healthy=healthy,
+                was_healthy=jnp.where(done, healthy, before.was_healthy),
+                fell=~done & before.fell,
+                success=~done & before.success,
+                steps=jnp.where(done, 0, before.steps),
+                healthy_streak=jnp.where(done, 0, before.healthy_streak),
+                grading=grading,
+            ),
+            recovery_state=jnp.where(done, self.recovery_state(data), state.recovery_state),
+            key=key,
         )
 
     def _make_engine(self, engine: str, num_envs: int) -> PhysicsEngine:

@@ -7,13 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envs import RecoveryEnv
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from lamour_jax.reward_task import is_healthy_start, reward_task
-from lamour_jax.run_folder import RunFolder
 from reward_codegen import RewardCodeError, RewardProgram, compile_reward, library
 from reward_codegen.verify import Report, verify
 from reward_codegen.writer import models
@@ -22,6 +22,9 @@ from reward_codegen.writer.generate import Generation, generate
 from reward_codegen.writer.language_model import LanguageModelError
 from reward_codegen.writer.steps import GenerationSettings
 from reward_codegen.writer.task import RewardTask
+
+if TYPE_CHECKING:
+    from lamour_jax.run.folder import RunFolder
 
 SOURCES = "auto, library, model, or the path of a file with reward code"
 

@@ -19,8 +19,8 @@ import envs
 from envs import RecoveryEnv, State
 from envs.rendering import RenderingUnavailable, render_image
 from lamour_jax import policies, recoveries
-from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from reward_codegen.verify import Probes
 from reward_codegen.writer.task import RewardTask
@@ -153,7 +153,7 @@ def make_probes(
     magnitudes = 10.0 ** rng.uniform(1.0, 6.0, (_EXTREME - 1, 1))
     extreme = magnitudes * rng.uniform(-1.0, 1.0, (_EXTREME - 1, size))
     return Probes(
-        ood=np.asarray(starts.info["recovery_state"]),
+        ood=np.asarray(starts.recovery_state),
         original=original,
         between=_states_on(env, qpos, qvel),
         recorded=None if recorded is None else _states_on(env, *recorded),
@@ -180,17 +180,17 @@ def _visited_by(
 ) -> dict[str, np.ndarray]:
     """What the policy visits, all steps of all episodes in one row; `healthy` ends with a fall."""
 
-    act = Controller(network)
+    act = Actor(network)
 
     def run(key: jax.Array) -> dict[str, jax.Array]:
         def step(state: State, _: None) -> tuple[State, dict[str, jax.Array]]:
             seen = {
-                "state": state.info["recovery_state"],
+                "state": state.recovery_state,
                 "qpos": state.data.qpos,
                 "qvel": state.data.qvel,
-                "healthy": state.info["healthy"] & ~state.info["fell"],
+                "healthy": state.episode.healthy & ~state.episode.fell,
             }
-            return jax.vmap(env.step)(state, act(agent, state)), seen
+            return jax.vmap(env.step)(state, act(agent, state).action), seen
 
         state = jax.vmap(env.reset)(jax.random.split(key, _EPISODES))
         return jax.lax.scan(step, state, length=_STEPS)[1]

@@ -35,11 +35,10 @@ from lamour_jax.distributed import connect, is_main, leave, main_first, several
 from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
-from lamour_jax.original import run_original
-from lamour_jax.ppo.learner import mirror_of
+from lamour_jax.policies import mirror_of
 from lamour_jax.presets import preset
-from lamour_jax.recovery import run_recoveries, run_recovery
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run import run_stage
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.system import require_accelerator, run_facts, set_precision
 from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 
@@ -75,9 +74,7 @@ class Arguments:
     seed: int = 0
     """The (first) seed."""
     seeds: int = 1
-    """How many seeds to run, one after the other, each in its own folder."""
-    together: bool = False
-    """Train the seeds side by side in one program, where memory allows (recovery stage)."""
+    """How many seeds to train, side by side where memory allows, each in its own folder."""
     out: Path | None = None
     """New folder for the run; runs/<time>-<env> by default."""
     resume: Path | None = None
@@ -126,8 +123,6 @@ def resolve(arguments: Arguments) -> RunConfig:
     name = envs.own.absolute(arguments.env)
     if arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
-    if arguments.together and (arguments.seeds == 1 or arguments.stage == "original"):
-        raise UserError("--together is for --seeds 2 or more of the recovery stage")
     if arguments.auto_resume and arguments.out is None:
         raise UserError("--auto-resume is for a folder that stays the same: give one by --out")
     config = dataclasses.replace(
@@ -160,8 +155,6 @@ def resolve(arguments: Arguments) -> RunConfig:
     if config.engine not in robot.engines:
         only = ", ".join(robot.engines)
         raise UserError(f"{robot.name} has an engine of its own: --engine {only}")
-    if arguments.together and config.engine == "mjx-warp":
-        raise UserError("--together is not for --engine mjx-warp: its environments share a buffer")
     _check_name("--method", config.method, METHODS)
     if (config.env, config.stage) != (name, arguments.stage):
         raise UserError("choose the robot by --env and the stage by --stage, not by --set")
@@ -221,7 +214,7 @@ class Command:
         self._out = arguments.out or Path()
 
     def run(self, console: Console) -> None:
-        """Trains and measures, one seed after the other or all side by side."""
+        """Trains and measures every seed that is left."""
         arguments = self._arguments
         if arguments.quiet and arguments.json:
             raise UserError("choose one of --quiet and --json")
@@ -235,7 +228,7 @@ class Command:
             raise UserError("several processes share one folder: give all of them the same --out")
         config = resolve(arguments)
         loggers.require(config.log)
-        self._out = arguments.out or RunFolder.default_path(envs.registry.get(config.env).name)
+        self._out = arguments.out or RunFolder.make_default(envs.registry.get(config.env).name)
         configs = [
             dataclasses.replace(config, seed=config.seed + index)
             for index in range(arguments.seeds)
@@ -246,22 +239,14 @@ class Command:
         self._paths = (
             [self._out / f"seed_{seeded.seed}" for seeded in configs] if later else [self._out]
         )
-        opened = (
+        opened = [
             found
             for seeded, path in zip(configs, self._paths, strict=True)
             if (found := main_first(partial(self._open, seeded, path, console))) is not None
-        )
-        if not arguments.together:
-            for seeded, folder in opened:
-                folder.share()
-                _run(seeded, folder, console)
-        elif left := list(opened):
-            config, folders = left[0][0], [folder for _, folder in left]
-            for folder in folders:
-                folder.share()
-            set_precision(config.precision)
-            _announce(config, folders, console)
-            run_recoveries([config for config, _ in left], folders, console)
+        ]
+        if opened:
+            left, folders = zip(*opened, strict=True)
+            _run(left, folders, console)
 
     def _open(
         self, config: RunConfig, path: Path, console: Console
@@ -300,11 +285,16 @@ class Command:
         return f"to go on: {shlex.join(['python', '-m', 'lamour_jax.train', *words])}"
 
 
-def _run(config: RunConfig, folder: RunFolder, console: Console) -> None:
-    set_precision(config.precision)
-    _announce(config, [folder], console)
-    run = run_recovery if config.stage == "recovery" else run_original
-    run(config, folder, console)
+def _run(configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Console) -> None:
+    for folder in folders:
+        folder.share()
+    set_precision(configs[0].precision)
+    _announce(configs[0], folders, console)
+    try:
+        run_stage(configs, folders, console)
+    finally:
+        for folder in folders:
+            folder.release()
 
 
 def _resume(arguments: Arguments, console: Console) -> None:
@@ -317,7 +307,7 @@ def _resume(arguments: Arguments, console: Console) -> None:
     config = read_config(folder.path)
     validate(config)
     loggers.require(config.log)
-    _run(config, folder, console)
+    _run([config], [folder], console)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 from reward_codegen.writer.steps import GenerationSettings
 
 if TYPE_CHECKING:
-    from lamour_jax.run_folder import RunFolder
+    from lamour_jax.run.folder import RunFolder
 
 _LARGEST_FILE = 16_000_000  # bytes: far more than the compiler admits
 
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
 def _generate(arguments: Generate) -> int:
     _check_numbers(arguments)
     from lamour_jax.reward_task import reward_task
-    from lamour_jax.run_folder import RunFolder
+    from lamour_jax.run.folder import RunFolder
 
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
     task = reward_task(arguments.env, arguments.start, arguments.policy, say=_say)

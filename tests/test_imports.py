@@ -37,7 +37,8 @@ def _imports(file: Path, module: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join([*(above if node.level else []), *([node.module] if node.module else [])])
+            named = [node.module] if node.module else []
+            base = ".".join([*(above if node.level else []), *named])
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 

@@ -12,9 +12,9 @@ import tyro
 
 import envs
 from envs import RecoveryEnv, State
-from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
 from lamour_jax.evaluate import load_run
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import Agent
 
 
@@ -37,7 +37,7 @@ class Arguments:
 
 
 def record(
-    env: RecoveryEnv, controller: Controller, agent: Agent, episodes: int, states: int, seed: int
+    env: RecoveryEnv, controller: Actor, agent: Agent, episodes: int, states: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Records recoveries with mean actions.
 
@@ -50,8 +50,8 @@ def record(
 
     def run(agent: Agent, keys: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         def step(state: State, _: None) -> tuple[State, tuple[jax.Array, jax.Array, jax.Array]]:
-            seen = state.data.qpos, state.data.qvel, state.info["healthy"]
-            return jax.vmap(env.step)(state, controller(agent, state)), seen
+            seen = state.data.qpos, state.data.qvel, state.episode.healthy
+            return jax.vmap(env.step)(state, controller(agent, state).action), seen
 
         return jax.lax.scan(step, jax.vmap(env.reset)(keys), length=env.time_limit)[1]
 

@@ -84,7 +84,7 @@ def test_chosen_robots_methods_seeds_and_settings() -> None:
     assert command_line(plan.training, (run,), resumed=True)[3:] == ["--resume", "out"]
     folders = [GridRun("ant", "zero", seed, Path(f"out/seed_{seed}")) for seed in (3, 4)]
     together = " ".join(command_line(plan.training, tuple(folders), resumed=False))
-    assert "--seed 3 --seeds 2 --together --out out --engine" in together
+    assert "--seed 3 --seeds 2 --out out --engine" in together
 
 
 def test_quick_is_a_default_that_the_command_line_overrides() -> None:

@@ -20,8 +20,9 @@ import yaml
 from PIL import Image
 
 from envs.rendering import video_format
-from lamour_jax import policies, recordings
+from lamour_jax import policies
 from lamour_jax.config import FORMAT_VERSION, RunConfig
+from lamour_jax.report import recordings
 from lamour_jax.train import Arguments, main, resolve
 from reward_codegen import library
 from tests.reward_codegen.gemini_server import KEY, asked_instead, text

@@ -11,11 +11,12 @@ import numpy as np
 
 import envs
 from envs import RecoveryEnv
-from lamour_jax import policies, recordings
+from lamour_jax import policies
 from lamour_jax.config import RunConfig
-from lamour_jax.evaluation import Episodes, Recording
-from lamour_jax.pictures import START, STILLS
 from lamour_jax.presets import preset
+from lamour_jax.report import recordings
+from lamour_jax.report.pictures import START, STILLS
+from lamour_jax.run.evaluation import Episodes, Recording
 from reward_codegen import library
 
 HOSTILE = '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned=1">&{{ 7*7 }}'

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from lamour_jax import policies
-from lamour_jax.checkpoints import Checkpoints, Identity
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
+from lamour_jax.run.checkpoints import Checkpoints, Identity
 from tests.lamour_jax.probes import SMALL, Probe, make_learner, plus_or_minus_one
 
 REPOSITORY = Path(__file__).parents[2]

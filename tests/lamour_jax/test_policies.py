@@ -19,10 +19,10 @@ import envs
 from envs.mirror import Mirror, Reflection
 from lamour_jax import policies
 from lamour_jax.config import RunConfig
-from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
-from lamour_jax.evaluation import Evaluator
 from lamour_jax.policies import PolicyHeader
+from lamour_jax.ppo.acting import Actor
+from lamour_jax.run.evaluation import Evaluator
 
 HEADER = PolicyHeader(
     env="hopper",
@@ -137,7 +137,7 @@ LEAST_RETURN = {
 def test_policies_that_ship_still_know_their_robots(name: str) -> None:
     env = envs.load(name, engine="mujoco", terminate=False, episode_length=100)
     header, agent = policies.load_original(name)
-    measured = Evaluator(Controller(header.network()), episodes=64)(env, agent, 0).summary()
+    measured = Evaluator(Actor(header.network()), episodes=64)(env, agent, 0).summary()
     assert measured["recovery_rate_strict"] >= 0.8, "it falls"
     assert measured["return"] >= LEAST_RETURN[name]
     if env.has_goal:

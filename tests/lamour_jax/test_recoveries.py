@@ -10,8 +10,8 @@ import pytest
 
 import envs
 from lamour_jax import policies, recoveries
-from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.recoveries.__main__ import main, record
 
 
@@ -37,7 +37,7 @@ def test_only_what_comes_back_is_recorded() -> None:
     header, agent = policies.load_original("hopper")
     fallen = envs.load("hopper", start="ood", engine="mujoco", terminate=False, episode_length=8)
     with pytest.raises(UserError, match="none of 2 episodes of hopper came back"):
-        record(fallen, Controller(header.network()), agent, episodes=2, states=4, seed=0)
+        record(fallen, Actor(header.network()), agent, episodes=2, states=4, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lamour_jax.report import main
-from lamour_jax.report_page import FILE, recovery_interval
+from lamour_jax.report.__main__ import main
+from lamour_jax.report.page import FILE, recovery_interval
 from tests.lamour_jax.made_up_run import HOSTILE, write, write_generation
 
 

@@ -16,7 +16,7 @@ from lamour_jax.config import RewardConfig, RunConfig, override
 from lamour_jax.errors import UserError
 from lamour_jax.reward import Reward, load_reward
 from lamour_jax.reward_task import reward_task
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import Arguments, resolve
 from reward_codegen import library
 from reward_codegen.writer.providers.gemini import DEFAULT_MODEL

@@ -31,8 +31,8 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(*_: object, **__: object) -> None:
         raise AssertionError("the run began")
 
-    monkeypatch.setattr("lamour_jax.recovery.Evaluator", begin)
-    monkeypatch.setattr("lamour_jax.original.Learner", begin)
+    monkeypatch.setattr("lamour_jax.run.stages.Evaluator", begin)
+    monkeypatch.setattr("lamour_jax.run.stages.Learner", begin)
 
 
 @pytest.fixture

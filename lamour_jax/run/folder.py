@@ -6,6 +6,8 @@ A run that was interrupted goes on in the folder that it has (`reopen`).
 from __future__ import annotations
 
 import atexit
+import contextlib
+import itertools
 import json
 import math
 import shutil
@@ -18,6 +20,8 @@ from typing import Any
 
 from lamour_jax.distributed import from_main, is_main, on_any, several
 from lamour_jax.errors import UserError
+from lamour_jax.files import json_line, write_bytes, write_json, write_text
+from lamour_jax.run import lock
 
 # What every process of a run reads.
 _SHARED = ("config.yaml", "metrics.jsonl", "reward.py", "reward_report.json")
@@ -44,22 +48,23 @@ class RunFolder:
                 written.
 
         Raises:
-            UserError: it holds something already, is a file, or cannot be written.
+            UserError: it holds something already, is a file, or cannot be written; or another
+                process has it.
         """
         self._name(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            occupied = any(
-                not (again and (entry.name in _EARLY or entry.name.endswith(".partial")))
-                for entry in path.iterdir()
-            )
+            occupied = _occupied(path, again)
             if not occupied:
-                _probe(path)
+                lock.take(path)
+                # Another process may have been faster.
+                occupied = _occupied(path, again)
         except (FileExistsError, NotADirectoryError):
             raise UserError(f"output folder {path} is a file; give --out a new folder") from None
         except OSError as error:
             raise UserError(f"output folder {path} cannot be written: {error.strerror}") from None
         if occupied:
+            self.release()
             raise UserError(
                 f"output folder {path} is not empty; give --out a new folder (nothing was changed)"
             )
@@ -69,14 +74,15 @@ class RunFolder:
         """Returns the folder of a run that was interrupted.
 
         Raises:
-            UserError: there is no run in it, or one that is finished, or it cannot be written.
+            UserError: there is no run in it, or one that is finished, or it cannot be written; or
+                another process has it.
         """
         if not (path / "config.yaml").is_file():
             raise UserError(f"no run in {path}: it has no config.yaml")
         if (path / "result.json").exists():
             raise UserError(f"the run in {path} is already finished: it has a result.json")
         try:
-            _probe(path)
+            lock.take(path)
         except OSError as error:
             raise UserError(f"run folder {path} cannot be written: {error.strerror}") from None
         folder = cls.__new__(cls)
@@ -127,9 +133,27 @@ class RunFolder:
         self.checkpoints = self._main / "checkpoints"
 
     @classmethod
-    def default_path(cls, name: str) -> Path:
-        """Returns `runs/<time>-<name>` below the current folder."""
-        return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+    def make_default(cls, name: str) -> Path:
+        """Makes `runs/<time>-<name>` below the current folder, which no other process has made.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        wanted = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+        try:
+            wanted.parent.mkdir(exist_ok=True)
+            for number in itertools.count(1):
+                path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir()
+                    break
+        except OSError as error:
+            raise UserError(f"output folder {wanted} cannot be made: {error.strerror}") from None
+        return path
+
+    def release(self) -> None:
+        """Lets other processes have the folder."""
+        lock.release(self.path)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file whole, or not at all."""
@@ -170,6 +194,27 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def read_result(run: Path) -> dict[str, Any]:
+    """Returns a finished run's `result.json`.
+
+    Raises:
+        UserError: the run is not finished, or the file is damaged.
+    """
+    file = run / "result.json"
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(result, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError:
+        raise UserError(
+            f"the run in {run} is not finished; go on by "
+            f"`python -m lamour_jax.train --resume {run}`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged ({error})") from None
+    return result
+
+
 def _appears(file: Path) -> bool:
     """Returns whether a file is there, or comes to be seen soon."""
     end = time.monotonic() + _APPEARS_WITHIN
@@ -180,41 +225,7 @@ def _appears(file: Path) -> bool:
     return True
 
 
-def _probe(path: Path) -> None:
-    """Finds out whether files can be written, by writing one."""
-    file = path / ".writable"
-    file.touch()
-    file.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes strict JSON, whole or not at all: NaN becomes null."""
-    write_text(path, json.dumps(strict(content), indent=2) + "\n")
-
-
-def json_line(content: dict[str, Any]) -> str:
-    """Returns strict JSON on one line: NaN becomes null."""
-    return json.dumps(strict(content), allow_nan=False)
-
-
-def strict(value: Any) -> Any:
-    """Returns what strict JSON can say: tuples become lists, numbers that are not finite None."""
-    if isinstance(value, dict):
-        return {key: strict(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _occupied(path: Path, again: bool) -> bool:
+    """Whether a folder holds something; `again`, something else than an early end leaves."""
+    names = {entry.name for entry in path.iterdir()} - {lock.NAME}
+    return any(not (again and (name in _EARLY or name.endswith(".partial"))) for name in names)

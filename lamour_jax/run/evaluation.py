@@ -11,8 +11,9 @@ import numpy as np
 from flax import struct
 
 from envs import RecoveryEnv, State
-from lamour_jax.controller import Controller
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import Agent
+from lamour_jax.ppo.rollout import is_held
 
 
 class Recording(struct.PyTreeNode):
@@ -75,14 +76,14 @@ class Evaluator:
     Physics takes long to compile: starts of the same time limit share one program.
     """
 
-    def __init__(self, controller: Controller, episodes: int):
+    def __init__(self, actor: Actor, episodes: int):
         """Prepares the evaluation.
 
         Args:
-            controller: how agents act.
+            actor: how agents act.
             episodes: how many run side by side, once each.
         """
-        self._controller = controller
+        self._actor = actor
         self._episodes = episodes
         self._resets: dict[RecoveryEnv, Callable[[jax.Array], State]] = {}
         self._programs: dict[int, Callable[..., Episodes]] = {}
@@ -122,8 +123,8 @@ class Evaluator:
         def policy(state: State, key: jax.Array) -> jax.Array:
             return jax.lax.cond(
                 sampled,
-                lambda: self._controller(agent, state, key),
-                lambda: self._controller(agent, state),
+                lambda: self._actor(agent, state, key).action,
+                lambda: self._actor(agent, state).action,
             )
 
         return run_episodes(env, policy, start, key)
@@ -145,15 +146,15 @@ def run_episodes(
     Seen = tuple[jax.Array, jax.Array]
 
     def seen(state: State) -> Seen:
-        return state.data.qpos, state.info["healthy"]
+        return state.data.qpos, state.episode.healthy
 
     def step(carry: Carry, key: jax.Array) -> tuple[Carry, Seen]:
         state, episode_return, full_return, running = carry
-        at_goal = state.info["success"]  # and not only by this step
+        at_goal = state.episode.success  # and not only by this step
         state = jax.vmap(env.step)(state, policy(state, key))
-        running = running & ~state.info["termination"]  # only an exploded simulation ends here
+        running = running & ~state.episode.termination  # only an exploded simulation ends here
         full_return = full_return + jnp.where(running, state.reward, 0.0)
-        would_run = running & ~state.info["fell"] & ~at_goal
+        would_run = running & ~state.episode.fell & ~at_goal
         episode_return = episode_return + jnp.where(would_run, state.reward, 0.0)
         return (state, episode_return, full_return, running), seen(state)
 
@@ -166,14 +167,14 @@ def run_episodes(
         jnp.concatenate([first[:, None], jnp.swapaxes(rest, 0, 1)], axis=1)
         for first, rest in zip(seen(start), later, strict=True)
     )
-    streak = state.info["healthy_streak"]
-    recovered = running & (streak >= env.recovered_share * env.time_limit)
+    recovered = running & is_held(state.episode, env.recovered_share)
+    streak = state.episode.healthy_streak
     return Episodes(
         recovered=recovered,
-        recovered_strictly=running & state.info["was_healthy"] & ~state.info["fell"],
+        recovered_strictly=running & state.episode.was_healthy & ~state.episode.fell,
         steps_to_recovery=jnp.where(recovered, env.time_limit - streak, env.time_limit),
         episode_return=episode_return,
         full_return=full_return,
-        succeeded=state.info["success"] if env.has_goal else None,
+        succeeded=state.episode.success if env.has_goal else None,
         recording=Recording(qpos, healthy, start.data.qvel),
     )

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from lamour_jax.errors import UserError
-from lamour_jax.evaluation import Episodes
+from lamour_jax.run.evaluation import Episodes
 
 FILE = "episodes.npz"
 ORIGINAL = "original policy"

@@ -9,7 +9,7 @@ import numpy as np
 
 from lamour_jax.ppo.config import GuardConfig
 from lamour_jax.ppo.guard import BadStates
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 
 
 def write(folder: RunFolder, env_steps: int, found: BadStates, config: GuardConfig) -> None:
@@ -21,7 +21,7 @@ def write(folder: RunFolder, env_steps: int, found: BadStates, config: GuardConf
     target.parent.mkdir(exist_ok=True)
     if not target.exists() and len(list(target.parent.glob("*.npz"))) >= config.bad_state_files:
         return
-    names = ("qpos", "qvel", "obs", "action", "reward", "env", "step")
+    names = ("qpos", "qvel", "obs", "action", "reward", "env", "step", "cause")
     rows = int(found.recorded)
     arrays = {name: np.asarray(jax.device_get(getattr(found, name)))[:rows] for name in names}
     content = io.BytesIO()

@@ -18,14 +18,15 @@ import jinja2
 from scipy import stats
 
 from envs import RecoveryEnv
-from lamour_jax import recordings
 from lamour_jax.command import command
 from lamour_jax.config import RunConfig
-from lamour_jax.curves import panels
 from lamour_jax.errors import UserError
-from lamour_jax.pictures import START, STILLS
-from lamour_jax.replay import replay
-from lamour_jax.run_folder import read_metrics, write_text
+from lamour_jax.files import write_text
+from lamour_jax.report import recordings
+from lamour_jax.report.curves import panels
+from lamour_jax.report.pictures import START, STILLS
+from lamour_jax.report.replay import replay
+from lamour_jax.run.folder import read_metrics
 
 FILE = "report.html"
 

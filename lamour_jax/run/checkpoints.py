@@ -26,8 +26,8 @@ from lamour_jax.errors import UserError
 from lamour_jax.placement import whole
 from lamour_jax.ppo.learner import TrainState
 
-# Of a checkpoint's content. 1 was the state alone.
-FORMAT_VERSION = 2
+# Of a checkpoint's content.
+FORMAT_VERSION = 3
 
 Say = Callable[[str], None]
 
@@ -166,6 +166,14 @@ class Checkpoints:
     def _half_written(self) -> list[Path]:
         return [path for path in self.folder.iterdir() if ".orbax-checkpoint-tmp" in path.name]
 
+    def what_is_left(self) -> str:
+        """Returns in words which checkpoint a training that has to end leaves behind."""
+        self.wait()
+        good = max(self.steps, default=None)
+        if good is None:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint, after {good:,} steps, is in {self.folder}"
+
     def wait(self) -> None:
         """Waits until everything is written.
 
@@ -232,8 +240,7 @@ def restore_newest(
         for checkpoints in kept:
             checkpoints.forget_after(steps)
         return steps, states
-    # Of several runs one may have been interrupted before its first, but not the others by far.
-    if max(map(len, there)) > (0 if all(there) else 1):
+    if any(there):
         folders = ", ".join(str(checkpoints.folder) for checkpoints in kept)
         raise UserError(
             f"none of the checkpoints in {folders} can be gone on from; give --out a new folder"

@@ -10,7 +10,7 @@ import numpy as np
 
 from envs.render_process import reach
 from envs.scene import BodyPoses, Geom, body_poses, visible_geoms
-from lamour_jax.recordings import RecordedEpisode
+from lamour_jax.report.recordings import RecordedEpisode
 
 _FRAMES_PER_SECOND = 25.0  # the page interpolates between them
 _MOST_FRAMES = 1_200  # of one episode
