@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envs import RecoveryEnv
+from envs import RecoveryEnv, registry
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from lamour_jax.reward_task import is_healthy_start, reward_task
-from reward_codegen import RewardCodeError, RewardProgram, compile_reward, library
+from reward_codegen import RewardCodeError, RewardProgram, compile_reward
 from reward_codegen.verify import Report, verify
 from reward_codegen.writer import models
 from reward_codegen.writer.cache import CachedModel, default_folder
@@ -178,10 +178,11 @@ def choose_source(config: RunConfig) -> tuple[str, str]:
     if config.reward == "auto" and (found := models.credentials(name)):
         return "model", f" ({name}), since {found} is set; else: --reward library"
     if config.reward in ("auto", "library"):
-        if config.env not in library.names():
+        file = registry.get(config.env).file("reward.py")
+        if not file.is_file():
             raise UserError(
-                f"no library reward for {config.env!r}; known: {', '.join(library.names())}. "
-                "Pass a file with reward code: --reward PATH"
+                f"no reward ships with {config.env!r}: {file} does not exist. Write it, or pass a "
+                "file with reward code: --reward PATH"
             )
         no_key = f", since no API key is set ({models.key_name(name)})"
         return f"library/{config.env}", no_key if config.reward == "auto" else ""
@@ -203,7 +204,7 @@ def read_reward_file(path: Path) -> bytes:
 
 def _text(config: RunConfig, source: str) -> str | bytes:
     if source == f"library/{config.env}":
-        return library.source(config.env)
+        return registry.get(config.env).file("reward.py").read_bytes()
     try:
         return read_reward_file(Path(source))
     except UserError as error:
@@ -237,7 +238,7 @@ def ask_model(config: RunConfig, task: RewardTask, folder: Path, say: Say) -> Ge
     except LanguageModelError as error:
         raise UserError(
             f"{error}\n(--reward library trains with the program that ships)"
-            if config.env in library.names()
+            if registry.get(config.env).file("reward.py").is_file()
             else str(error)
         ) from None
     except OSError as error:

@@ -18,7 +18,7 @@ import numpy as np
 import envs
 from envs import RecoveryEnv, State
 from envs.rendering import RenderingUnavailable, render_image
-from lamour_jax import policies, recoveries
+from lamour_jax import policies
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import ActorCritic, Agent
@@ -148,7 +148,7 @@ def make_probes(
         ]
     )
     qvel = first[1][:, None] + fractions[None, :, None] * (last[1] - first[1])[:, None]
-    recorded = recoveries.load(env.name)
+    recorded = recorded_recoveries(env)
     size, actions = env.recovery_state_size, env.action_size
     magnitudes = 10.0 ** rng.uniform(1.0, 6.0, (_EXTREME - 1, 1))
     extreme = magnitudes * rng.uniform(-1.0, 1.0, (_EXTREME - 1, size))
@@ -306,3 +306,23 @@ def _on_host() -> contextlib.AbstractContextManager[object]:
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:
         return contextlib.nullcontext()
+
+
+def recorded_recoveries(
+    robot: RecoveryEnv | type[RecoveryEnv],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns how trained robots came back, state by state; None if none ship with the robot.
+
+    Reward code is tried on them before anyone trains on it: a reward should rise along a recovery
+    that happened, not only along a straight line between two poses. `lamour_jax.recoveries` records
+    them.
+
+    Returns:
+        Positions `(recoveries, states, nq)` and velocities `(recoveries, states, nv)`, float32,
+        from an out-of-distribution start to the step from which on the robot stayed healthy.
+    """
+    file = robot.file("recoveries.npz")
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as arrays:
+        return arrays["qpos"], arrays["qvel"]

@@ -6,7 +6,7 @@ import pytest
 
 import envs
 from envs import RecoveryEnv, registry
-from envs.hopper import Hopper
+from envs.robots.hopper.robot import Hopper
 
 
 def test_names_are_sorted() -> None:

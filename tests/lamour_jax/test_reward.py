@@ -18,14 +18,14 @@ from lamour_jax.reward import Reward, load_reward
 from lamour_jax.reward_task import reward_task
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import Arguments, resolve
-from reward_codegen import library
 from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 from reward_codegen.writer.task import RewardTask
+from tests import shipped
 from tests.reward_codegen import openai_server
 from tests.reward_codegen.gemini_server import KEY, GeminiServer, text, wrong_key
 from tests.reward_codegen.toy_task import BEHAVIOUR, OBSERVED
 
-HOPPER = library.source("hopper")
+HOPPER = shipped.source("hopper")
 CONFIG = RunConfig(env="hopper")
 CONSTANT = """\
 def is_recovered(state):

@@ -1,45 +1,24 @@
-"""Starts on the way up: poses between out of distribution and recovered, to train from.
+"""The humanoid on its way up: states between lying and standing, to train from.
 
-    python -m envs.way_up
-
-writes them anew (`envs.banks`). The way back of the humanoid and of PushChair's robot is long. From
-these poses it is learned from its end backwards, as in a reverse curriculum (Florensa et al.,
-arXiv 1707.05300).
+The way back is long. From these states it is learned from its end backwards, as in a reverse
+curriculum (Florensa et al., arXiv 1707.05300). `python -m envs.tools bank --env humanoid
+--start rising` makes them anew.
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
 
-import mujoco
 import numpy as np
 
-from envs import banks, planner
-from envs.humanoid import HEAD_ABOVE_TORSO, Humanoid
-from envs.push_chair import (
-    CHAIR_QUATERNION,
-    HEALTHY_TILT,
-    LEFT,
-    LIFT,
-    LYING_HEIGHT,
-    LYING_TILT,
-    RIGHT,
-    PushChair,
-    pose,
-)
+from envs.robots.humanoid.robot import HEAD_ABOVE_TORSO, Humanoid
+from envs.tools import planner
 
-# Attempts of the humanoid to get up; the most control steps of each; how many of them standing.
+# Attempts to get up; the most control steps of each; how many of them standing.
 ATTEMPTS, LONGEST_ATTEMPT, STOOD = 8, 200, 20
 RISING_STATES = 48  # of each tenth of a metre of its head's height
 STANDING = 1.35  # metres: the head's height from which on it stands
 CAPTURE_TIME = 0.25  # seconds
-LIFTING_POSES = 256
-
-# The left arm [rad] with its hand at the upper edge of a lying chair's seat, the base `REACH` [m]
-# behind the seat; the right arm mirrors it.
-REACHING, REACH = np.array([-0.08, 0.99, 0.0, -1.43, 0.0, 3.55, 0.78]), 0.92
-MIRRORED = np.array([-1, 1, -1, 1, -1, 1, 1])
 
 
 def rising(
@@ -104,51 +83,6 @@ def getting_up(motion: planner.Motion) -> np.ndarray:
     return np.asarray(score)
 
 
-def lifting(poses: int = LIFTING_POSES, seed: int = 0) -> np.ndarray:
-    """Returns poses `(poses, 30)` of PushChair from a lying chair to a standing one.
-
-    A robot sets the chair upright within seconds by driving forward with both hands at the upper
-    edge of the seat. A quarter of the poses reach for that edge, the others are passed through on
-    the way up, by many robots that do it slightly differently.
-    """
-    model = PushChair.make_model()
-    rng = np.random.default_rng(seed)
-    far = pose(LYING_TILT, LYING_HEIGHT)
-    far[0] = -1.25 - REACH
-    kept: list[np.ndarray] = []
-    while len(kept) < poses:
-        near = far.copy()
-        arm = REACHING + rng.normal(scale=0.03, size=7)
-        near[LEFT][:7], near[RIGHT][:7] = arm, MIRRORED * arm
-        near[:2] = -1.0 - REACH - rng.uniform(0.0, 0.05), rng.uniform(-0.05, 0.05)
-        near[LIFT] += rng.uniform(-0.05, 0.05)
-        way_up = _push_up(model, near, rng)
-        if way_up is not None:
-            kept.extend(far + rng.uniform(size=(2, 1)) * (near - far))
-            kept.extend(rng.choice(way_up, size=6))
-    return np.array(kept[:poses])
-
-
-def _push_up(
-    model: mujoco.MjModel, qpos: np.ndarray, rng: np.random.Generator
-) -> np.ndarray | None:
-    """Returns what the robot passes through `(steps, nq)` until the chair stands, if it ever does.
-
-    It drives forward and lifts a little.
-    """
-    data = mujoco.MjData(model)
-    data.qpos[:] = qpos
-    data.ctrl[0], data.ctrl[LIFT] = rng.uniform(0.2, 0.4), rng.uniform(0.0, 0.15)  # m/s
-    passed = []
-    while data.time < 8.0:
-        mujoco.mj_step(model, data, PushChair.frame_skip)
-        passed.append(data.qpos.copy())
-        _, x, y, _ = passed[-1][CHAIR_QUATERNION]
-        if 1.0 - 2.0 * (x * x + y * y) > np.cos(HEALTHY_TILT):
-            return np.array(passed)
-    return None
-
-
 def head_height(qpos: np.ndarray) -> np.ndarray:
     """Returns the height of the humanoid's head [m], `(...)`."""
     height: np.ndarray = qpos[..., 2] + HEAD_ABOVE_TORSO * _upright(qpos)
@@ -172,14 +106,4 @@ def _rotations(quaternions: np.ndarray) -> np.ndarray:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def main() -> int:
-    """Builds both banks."""
-    built = {("humanoid", "rising"): rising(), ("push_chair", "lifting"): (lifting(), None)}
-    for (robot, start), (qpos, qvel) in built.items():
-        file = banks.save(robot, start, qpos, qvel)
-        print(f"{file}: {len(qpos)} states, {file.stat().st_size / 1024:.0f} KiB")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+BANKS = {"rising": rising}

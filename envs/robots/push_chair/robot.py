@@ -10,11 +10,11 @@ import mujoco
 import numpy as np
 
 from envs import banks
-from envs import push_chair_model as parts
 from envs.defaults import random_quaternion
 from envs.mirror import Mirror, Reflection, axes
 from envs.physics import PhysicsData
 from envs.recovery_env import RecoveryEnv
+from envs.robots.push_chair import model as parts
 from envs.start import Start
 
 FINGER_HOME = 0.02
@@ -153,14 +153,14 @@ class PushChair(RecoveryEnv):
                 robot_angle=0.4 * np.pi,
                 time_limit=100,
             ),
-            "lifting": Start(banks.load(cls.name, "lifting")),
+            "lifting": Start(banks.load(cls.file("lifting.npz"))),
             "ood": ood,
             "ood-noisy": PushChairStart(
                 on_its_back, qpos_noise=0.05 * joints, chair_distance=(0.8, 1.2)
             ),
         }
-        if banks.exists(cls.name, "ood-wide"):
-            fallen = banks.load(cls.name, "ood-wide")
+        if cls.file("ood-wide.npz").is_file():
+            fallen = banks.load(cls.file("ood-wide.npz"))
             starts["ood-wide"] = PushChairStart(fallen, facing_error=np.pi)
         return starts
 

@@ -80,7 +80,7 @@ class Humanoid(RecoveryEnv):
         on_its_back = np.array([0, 0, 0.12, half, 0, -half, 0, *[0] * 21], dtype=float)
         joints = np.array([*[0] * 7, *[1] * 21])
         ood = Start(on_its_back, qpos_noise=1e-2, qvel_noise=1e-2)
-        passed, velocity = banks.load_moving(cls.name, "rising")
+        passed, velocity = banks.load_moving(cls.file("rising.npz"))
         rising = GradedStart(passed, qvel=velocity, qvel_noise=0.1, qvel_normal=True)
         return {
             "ordinary": Start(upright, qpos_noise=1e-2, qvel_noise=1e-2),

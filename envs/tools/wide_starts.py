@@ -1,20 +1,16 @@
 """Wide out-of-distribution starts: random poses, settled under gravity, one bank a robot.
 
-    python -m envs.wide_starts [ROBOT ...]
-
-writes them anew (`envs.banks`). Poses that happen to be healthy are left out.
+Poses that happen to be healthy are left out.
 """
 
 from __future__ import annotations
-
-import sys
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from envs import RecoveryEnv, banks, registry
+from envs import RecoveryEnv
 
 POSES = 256
 # Simulated time [s], and what counts as at rest afterwards [m/s, rad/s].
@@ -87,16 +83,3 @@ def settle(model: mujoco.MjModel, qpos: np.ndarray, ctrl: np.ndarray) -> np.ndar
             at_rest[turning] = (at_rest[turning] + np.pi) % (2 * np.pi) - np.pi
             settled.append(at_rest)
     return np.asarray(settled).reshape(-1, model.nq)
-
-
-def main(names: list[str]) -> int:
-    """Builds the banks of `names`, or of all robots."""
-    for name in names or registry.names():
-        qpos = build(registry.load(name, engine="mujoco"))
-        file = banks.save(name, "ood-wide", qpos)
-        print(f"{file}: {len(qpos)} poses, {file.stat().st_size / 1024:.0f} KiB")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,7 +3,7 @@
 Control is a spline whose knots are drawn around the last plan's, simulated, and averaged over the
 best (model predictive path integral control, Williams et al., arXiv 1707.02342, on the splines of
 MuJoCo MPC, Howell et al., arXiv 2212.00541). A control step of the humanoid takes about half a
-second on one core: nothing to act with, but good for starts on the way up (`envs.way_up`).
+second on one core: nothing to act with, but good for starts on the way up (`banks.py` of a robot).
 """
 
 from __future__ import annotations
