@@ -6,7 +6,9 @@ began from. Nothing in it is code that anyone runs.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 import json
 import logging
 import shutil
@@ -20,6 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from envs import RecoveryEnv
 from lamour_jax.config import RunConfig, differences
 from lamour_jax.distributed import from_main, is_main, on_any
 from lamour_jax.errors import UserError
@@ -40,11 +43,13 @@ class Identity:
         config: its settings.
         reward: its reward code, empty without any.
         policy: the digest of the policy that it began from, empty without one.
+        robot: the digest of the robot's file and compiled model (see `robot_digest`).
     """
 
     config: RunConfig
     reward: str = ""
     policy: str = ""
+    robot: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -53,6 +58,7 @@ class Identity:
             "reward": self.reward,
             "reward_sha256": hashlib.sha256(self.reward.encode()).hexdigest(),
             "policy": self.policy,
+            "robot": self.robot,
         }
 
 
@@ -147,6 +153,8 @@ class Checkpoints:
             ]
         elif about["policy"] != mine["policy"]:
             found = ["they began from another original policy (--policy)"]
+        elif about["robot"] != mine["robot"]:
+            found = ["the robot was changed: its file, or what its model is compiled to"]
         if found:
             raise UserError(
                 f"the checkpoints in {self.folder} are of another training: {'; '.join(found)}. "
@@ -257,6 +265,22 @@ def digest(tree: Any) -> str:
         array = whole(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf)
         found.update(f"{array.dtype}{array.shape}".encode())
         found.update(array.tobytes())
+    return found.hexdigest()
+
+
+def robot_digest(env: RecoveryEnv) -> str:
+    """Returns the SHA-256 of what a robot is: the file of its class, and its compiled model.
+
+    Numbers count to six digits: the same model may be compiled with other roundings elsewhere.
+    """
+    found = hashlib.sha256()
+    with contextlib.suppress(OSError, TypeError):  # a class that no file defines
+        found.update(Path(inspect.getfile(type(env))).read_bytes())
+    for name in sorted(dir(env.model)):
+        value = None if name.startswith("_") else getattr(env.model, name)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            digits = ",".join(f"{number:.6g}" for number in value.ravel().tolist())
+            found.update(f"{name}:{digits};".encode())
     return found.hexdigest()
 
 

@@ -269,13 +269,12 @@ def _check_samples(run: Run, row: Row, found: BadStates, checkpoints: Checkpoint
         sum(each.get(f"training/bad_samples_{of}", 0.0) for each in rows) / bad
         for of in ("at_start", "healthy")
     )
-    cause = CAUSES[int(found.cause[0])]
+    cause, kept = CAUSES[int(found.cause[0])], run.folder.path / "bad_states"
     raise UserError(
         f"training on nothing, stopped after {steps:,} steps: {bad / steps:.0%} of the samples "
         f"were bad, because {cause} was not finite or beyond guard.max_state or guard.max_reward; "
         f"{at_start:.0%} of them in the first step of an episode, {healthy:.0%} of a healthy "
-        f"robot. The states before are in {run.folder.path / 'bad_states'}; "
-        f"{checkpoints.what_is_left()}"
+        f"robot. The states before are in {kept}; {checkpoints.what_is_left()}"
     )
 
 

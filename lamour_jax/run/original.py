@@ -10,7 +10,7 @@ from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.objective import original_task
 from lamour_jax.placement import for_run
-from lamour_jax.run.checkpoints import Identity, digest
+from lamour_jax.run.checkpoints import Identity, digest, robot_digest
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.run.record import Row, Run
 from lamour_jax.run.stages import SAMPLED, Measure, Stage, evaluator, resolved
@@ -51,8 +51,9 @@ class OriginalStage(Stage):
         self.score = "eval/success_rate" if has_goal else "eval/return"
         self.placement = for_run(config)
         began_from = "" if self.initial is None else digest(self.initial)
+        robot = robot_digest(self.env)
         self.runs = [
-            Run(Identity(seeded, policy=began_from), folder)
+            Run(Identity(seeded, policy=began_from, robot=robot), folder)
             for seeded, folder in zip(configs, folders, strict=True)
         ]
 

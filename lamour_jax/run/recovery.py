@@ -21,7 +21,7 @@ from lamour_jax.report.page import FILE as REPORT
 from lamour_jax.report.page import recovery_interval, write_page
 from lamour_jax.report.table import print_result
 from lamour_jax.reward import Reward, load_reward, model_metrics
-from lamour_jax.run.checkpoints import Identity, digest
+from lamour_jax.run.checkpoints import Identity, digest, robot_digest
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.run.record import Row, Run
 from lamour_jax.run.stages import SAMPLED, Measure, Stage, evaluator, resolved
@@ -58,8 +58,9 @@ class RecoveryStage(Stage):
         with console.stage("Reward"):
             self.reward = self._load_rewards(shaped, folders, console)
         source, began_from = self.reward.program.source, digest(self.original)
+        robot = robot_digest(self.env)
         self.runs = [
-            Run(Identity(seeded, source, began_from), folder)
+            Run(Identity(seeded, source, began_from, robot), folder)
             for seeded, folder in zip(shaped, folders, strict=True)
         ]
         ingredients = Ingredients(

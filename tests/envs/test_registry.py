@@ -49,7 +49,7 @@ def test_unknown_engine_lists_the_known_ones() -> None:
 
 
 def test_register(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_ENVIRONMENTS", dict(registry._ENVIRONMENTS))
+    monkeypatch.setattr(registry, "_REGISTERED", {})
 
     @envs.register
     class Pogo(Hopper):

@@ -12,10 +12,11 @@ import jax
 import numpy as np
 import pytest
 
+import envs
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.learner import Learner, TrainState
-from lamour_jax.run.checkpoints import Checkpoints, Damaged, Identity, restore_newest
+from lamour_jax.run.checkpoints import Checkpoints, Damaged, Identity, restore_newest, robot_digest
 from tests.lamour_jax.probes import Probe, make_learner, plus_or_minus_one
 
 IDENTITY = Identity(RunConfig(), reward="def calculate_reward(): ...", policy="abc")
@@ -99,6 +100,7 @@ OTHERS = {
     },
     "reward.py was changed (sha256 ": {"reward": "def calculate_reward(): return 1"},
     "another original policy": {"policy": "def"},
+    "the robot was changed: its file, or what its model is compiled to": {"robot": "other"},
 }
 
 
@@ -205,3 +207,10 @@ def test_seeds_side_by_side_go_on_from_the_same_step(
             return
         assert restore() == common
         assert one.steps == other.steps == ({common} if common else set())
+
+
+def test_the_same_file_with_another_model_is_another_robot() -> None:
+    env = envs.load("hopper", engine="mujoco")
+    before = robot_digest(env)
+    env.model.actuator_gear[0, 0] *= 2.0
+    assert robot_digest(env) != before
