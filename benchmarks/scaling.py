@@ -32,7 +32,7 @@ from rich.table import Table
 
 from benchmarks import subjects
 from benchmarks.throughput import machine_facts, sizes, spread, take_turns
-from envs.physics import ENGINES, resolve
+from envs.physics.choice import ENGINES, resolve
 from lamour_jax import policies
 from lamour_jax.errors import UserError
 from lamour_jax.presets import preset

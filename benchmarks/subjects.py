@@ -19,8 +19,8 @@ import numpy as np
 
 import envs
 from envs import RecoveryEnv
-from envs.mjx_engine import MjxEngine
-from envs.mujoco_engine import available_cores
+from envs.physics.mjx_engine import MjxEngine
+from envs.physics.mujoco_engine import available_cores
 from lamour_jax import policies
 from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError

@@ -29,8 +29,8 @@ from rich.table import Table
 
 from benchmarks import compare_venv, rivals, subjects
 from benchmarks.subjects import Subject, Workload
-from envs.mujoco_engine import available_cores
-from envs.physics import ENGINES
+from envs.physics.choice import ENGINES
+from envs.physics.mujoco_engine import available_cores
 from lamour_jax import policies
 from lamour_jax.errors import UserError
 from lamour_jax.system import system_facts

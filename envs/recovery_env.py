@@ -23,7 +23,8 @@ from flax import struct
 
 from envs import banks, defaults
 from envs.mirror import Mirror
-from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
+from envs.physics.choice import ENGINES, make_engine
+from envs.physics.interface import PhysicsData, PhysicsEngine
 from envs.start import GradedStart, Grading, Start
 
 # The module of a robot's folder that defines its class, and what else may be in the folder.
@@ -67,6 +68,12 @@ class Episode(struct.PyTreeNode):
     task_reward: jax.Array
     grading: Grading | None = None
 
+    @classmethod
+    def first(cls, healthy: jax.Array, grading: Grading | None) -> Episode:
+        """Returns the episode that begins here, `healthy` or not."""
+        no, none = jnp.bool_(False), jnp.int32(0)
+        return cls(healthy, healthy, no, no, no, no, no, none, none, jnp.float32(0.0), grading)
+
 
 class State(struct.PyTreeNode):
     """One environment's state.
@@ -108,7 +115,7 @@ class RecoveryEnv(abc.ABC):
         recovered_share: it has recovered if it was healthy in this whole last share of an episode
             run to its time limit: the last 200 of 1,000 steps.
         has_goal: whether its task can be achieved, rather than only be done well.
-        engines: the physics engines that it can be put on, names of `envs.physics.ENGINES`.
+        engines: the physics engines that it can be put on, names of `envs.physics.choice.ENGINES`.
     """
 
     name: ClassVar[str]
@@ -131,7 +138,7 @@ class RecoveryEnv(abc.ABC):
 
         Args:
             start: a name of `all_starts()`, or names with the share of episodes that begin there.
-            engine: a name of `envs.physics.ENGINES`.
+            engine: a name of `envs.physics.choice.ENGINES`.
             terminate: whether falling after having been healthy ends the episode.
             episode_length: time limit in control steps; by default that of the starts (the
                 longest of a mix), or the robot's own.
@@ -170,20 +177,41 @@ class RecoveryEnv(abc.ABC):
         """Returns the named start distributions; `ordinary` and `ood` are always there."""
 
     @abc.abstractmethod
-    def observe(self, data: PhysicsData) -> jax.Array:
-        """Returns the observation, `(observation_size,)`."""
+    def observe(self, data: PhysicsData, memory: Any) -> jax.Array | dict[str, jax.Array]:
+        """Returns what the policy sees, `(observation_size,)`.
+
+        Or a dictionary: `policy`, and `critic` where the critic may see more.
+        """
 
     @abc.abstractmethod
     def task_reward(
-        self, data: PhysicsData, action: jax.Array, next_data: PhysicsData
+        self, before: State, action: jax.Array, data: PhysicsData, memory: Any
     ) -> jax.Array:
-        """Returns the original task's reward `()` of a transition, healthy or not."""
+        """Returns the original task's reward `()` of a step, healthy or not.
+
+        Args:
+            before: the state that the step began in; `before.data` is its physics.
+            action: `(action_size,)`, clipped.
+            data: the physics after the step.
+            memory: what `advance` made of the memory.
+        """
 
     @abc.abstractmethod
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         """Returns whether the robot can do its original task from here, `()` bool."""
 
     # What it may say besides.
+
+    def remember(self, data: PhysicsData, key: jax.Array) -> Any:
+        """Returns the memory of an episode that begins at `data`: any pytree; none by default.
+
+        What a policy needs beside the physics: the last action, a command, a history.
+        """
+        return ()
+
+    def advance(self, memory: Any, data: PhysicsData, action: jax.Array, key: jax.Array) -> Any:
+        """Returns the memory after a step that led to `data`, in the same shapes."""
+        return memory
 
     @classmethod
     def random_pose(cls, model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
@@ -197,9 +225,9 @@ class RecoveryEnv(abc.ABC):
         """Returns the actuators' controls `(nu,)` for an action in -1..1; the action by default."""
         return action
 
-    def recovery_state(self, data: PhysicsData) -> jax.Array:
-        """Returns the state that reward programs are given; the observation by default."""
-        return self.observe(data)
+    def recovery_state(self, data: PhysicsData, memory: Any) -> jax.Array:
+        """Returns the state that reward programs are given; the policy's by default."""
+        return self.observations(data, memory)["policy"]
 
     def has_failed(self, data: PhysicsData) -> jax.Array:
         """Returns whether an episode that has been healthy ends here, `()` bool.
@@ -268,7 +296,10 @@ class RecoveryEnv(abc.ABC):
         The robot's `description.md`; without one, the class's docstring and the names in its model.
         """
         file = cls.file("description.md")
-        return file.read_text("utf-8") if file.is_file() else defaults.description(cls)
+        if file.is_file():
+            return file.read_text("utf-8")
+        text = cls.__doc__ or ""
+        return defaults.description(cls.name, cls.original_task, text, cls.make_model())
 
     @classmethod
     def file(cls, name: str) -> Path:
@@ -280,36 +311,45 @@ class RecoveryEnv(abc.ABC):
         source = Path(inspect.getfile(cls)).resolve()
         return source.with_name(name if source.stem == ROBOT_FILE else f"{cls.name}-{name}")
 
+    def observations(self, data: PhysicsData, memory: Any) -> dict[str, jax.Array]:
+        """Returns what `observe` returns, always as a dictionary."""
+        seen = self.observe(data, memory)
+        return seen if isinstance(seen, dict) else {"policy": seen}
+
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
         key, start_key = jax.random.split(key)
-        grading = Grading.first(start_key, self._is_graded(start_key))
-        data = self._begin(start_key, grading.distance)
-        healthy = self.is_healthy(data)
-        no, zero = jnp.bool_(False), jnp.float32(0.0)
-        episode = Episode(
-            healthy=healthy,
-            was_healthy=healthy,
-            falling=no,
-            fell=no,
-            success=no,
-            termination=no,
-            truncation=no,
-            steps=jnp.int32(0),
-            healthy_streak=jnp.int32(0),
-            task_reward=zero,
-            grading=grading if self._graded.any() else None,
+        grading = None
+        if self._graded.any():
+            grading = Grading.first(start_key, self._is_graded(start_key))
+        data = self._begin(start_key, grading.distance if grading else jnp.float32(0.0))
+        return self._at_start(data, key, start_key, grading)
+
+    def begin_at(self, qpos: jax.Array, qvel: jax.Array) -> State:
+        """Returns an episode that begins at `qpos` `(nq,)` and `qvel` `(nv,)`."""
+        key = jax.random.key(0)
+        return self._at_start(self.engine.init(qpos, qvel), key, key, None)
+
+    def restart(self, state: State) -> State:
+        """Returns `state`, or, where it is done, the start that `reset(state.key)` draws.
+
+        Where a start is graded, its distance follows from the episode that has ended.
+        """
+        done = state.done > 0
+        key, start_key = jax.random.split(state.key)
+        grading = state.episode.grading
+        if grading is not None:
+            # That it stays so is learned from nearer starts as well.
+            is_graded = self._is_graded(start_key)
+            grading = grading.after(done, state.episode.was_healthy, start_key, is_graded)
+        distance = grading.distance if grading else jnp.float32(0.0)
+        # The engine chooses for itself: what it computes of a start, it computes only where asked.
+        data = self._begin_where(done, state.data, start_key, distance)
+        fresh = self._at_start(data, key, start_key, grading)
+        chosen = jax.tree.map(
+            functools.partial(jnp.where, done), fresh.replace(data=()), state.replace(data=())
         )
-        return State(
-            data=data,
-            obs={"policy": self.observe(data)},
-            reward=zero,
-            done=zero,
-            episode=episode,
-            memory=(),
-            recovery_state=self.recovery_state(data),
-            key=key,
-        )
+        return chosen.replace(data=data)
 
     def step(self, state: State, action: jax.Array) -> State:
         """Advances one control step under `action` `(action_size,)`, clipped to -1..1.
@@ -320,62 +360,60 @@ class RecoveryEnv(abc.ABC):
         action = jnp.clip(action, -1.0, 1.0)
         data = self.engine.step(state.data, self.control(state.data, action), self.frame_skip)
         finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
-        healthy = self.is_healthy(data) & finite
-        task_reward = jnp.where(finite, self.task_reward(state.data, action, data), 0.0)
         before = state.episode
+        key = jax.random.fold_in(state.key, before.steps)
+        memory = self.advance(state.memory, data, action, key)
+        task_reward = jnp.where(finite, self.task_reward(state, action, data, memory), 0.0)
+        episode = self._after(before, data, finite, task_reward)
+        seen = self.observations(data, memory), self.recovery_state(data, memory)
+        obs, recovery_state = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), seen)
+        return state.replace(
+            data=data,
+            obs=obs,
+            reward=jnp.where(episode.healthy, task_reward, 0.0),
+            done=(episode.termination | episode.truncation).astype(jnp.float32),
+            episode=episode,
+            memory=memory,
+            recovery_state=recovery_state,
+        )
+
+    def _at_start(
+        self, data: Any, key: jax.Array, start_key: jax.Array, grading: Grading | None
+    ) -> State:
+        """Returns the state of an episode that begins at `data`; `key` is of the next start."""
+        memory = self.remember(data, jax.random.fold_in(start_key, 2))
+        return State(
+            data=data,
+            obs=self.observations(data, memory),
+            reward=jnp.float32(0.0),
+            done=jnp.float32(0.0),
+            episode=Episode.first(self.is_healthy(data), grading),
+            memory=memory,
+            recovery_state=self.recovery_state(data, memory),
+            key=key,
+        )
+
+    def _after(
+        self, before: Episode, data: Any, finite: jax.Array, task_reward: jax.Array
+    ) -> Episode:
+        """Returns what an episode has come to by the step to `data`."""
+        healthy = self.is_healthy(data) & finite
         was_healthy = before.was_healthy | healthy
         failed = was_healthy & (self.has_failed(data) | ~finite)
         succeeded = self.has_succeeded(data) & finite
         steps = before.steps + 1
         termination = ~finite | ((failed | succeeded) & self._terminate)
-        truncation = (steps >= self.time_limit) & ~termination
-        return state.replace(
-            data=data,
-            obs={"policy": jnp.where(finite, self.observe(data), 0.0)},
-            reward=jnp.where(healthy, task_reward, 0.0),
-            done=(termination | truncation).astype(jnp.float32),
-            episode=before.replace(
-                healthy=healthy,
-                was_healthy=was_healthy,
-                falling=before.healthy & ~healthy,
-                fell=before.fell | failed,
-                success=before.success | succeeded,
-                termination=termination,
-                truncation=truncation,
-                steps=steps,
-                healthy_streak=jnp.where(healthy, before.healthy_streak + 1, 0),
-                task_reward=task_reward,
-            ),
-            recovery_state=jnp.where(finite, self.recovery_state(data), 0.0),
-        )
-
-    def restart(self, state: State) -> State:
-        """Returns `state`, or a freshly drawn start where it is done."""
-        done = state.done > 0
-        key, start_key = jax.random.split(state.key)
-        before, grading = state.episode, None
-        distance = jnp.float32(0.0)
-        if before.grading is not None:
-            # That it stays so is learned from nearer starts as well.
-            is_graded = self._is_graded(start_key)
-            grading = before.grading.after(done, before.was_healthy, start_key, is_graded)
-            distance = grading.distance
-        data = self._begin_where(done, state.data, start_key, distance)
-        healthy = jnp.where(done, self.is_healthy(data), before.healthy)
-        return state.replace(
-            data=data,
-            obs={"policy": jnp.where(done, self.observe(data), state.obs["policy"])},
-            episode=before.replace(
-                healthy=healthy,
-                was_healthy=jnp.where(done, healthy, before.was_healthy),
-                fell=~done & before.fell,
-                success=~done & before.success,
-                steps=jnp.where(done, 0, before.steps),
-                healthy_streak=jnp.where(done, 0, before.healthy_streak),
-                grading=grading,
-            ),
-            recovery_state=jnp.where(done, self.recovery_state(data), state.recovery_state),
-            key=key,
+        return before.replace(
+            healthy=healthy,
+            was_healthy=was_healthy,
+            falling=before.healthy & ~healthy,
+            fell=before.fell | failed,
+            success=before.success | succeeded,
+            termination=termination,
+            truncation=(steps >= self.time_limit) & ~termination,
+            steps=steps,
+            healthy_streak=jnp.where(healthy, before.healthy_streak + 1, 0),
+            task_reward=task_reward,
         )
 
     def _make_engine(self, engine: str, num_envs: int) -> PhysicsEngine:

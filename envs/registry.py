@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envs import own
+from envs.adapters import own
 from envs.recovery_env import ROBOT_FILE, RecoveryEnv
 
 _ROBOTS = Path(__file__).with_name("robots")
@@ -35,7 +35,8 @@ def names() -> list[str]:
 def get(name: str) -> type[RecoveryEnv]:
     """Returns the class of a robot that ships, of a registered one, or the user's own.
 
-    `FOLDER`, `FILE.py:CLASS` and `package.module:CLASS` load and check a class; see `envs.own`.
+    `FOLDER`, `FILE.py:CLASS` and `package.module:CLASS` load and check a class; see
+    `envs.adapters.own`.
 
     Raises:
         ValueError: the name is unknown, or taken by another class.

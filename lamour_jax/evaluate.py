@@ -14,7 +14,8 @@ from typing import Any
 import tyro
 
 import envs
-from envs.physics import ENGINES, EngineUnavailable
+from envs.physics.choice import ENGINES
+from envs.physics.interface import EngineUnavailable
 from lamour_jax import compile_cache, policies
 from lamour_jax.config import RunConfig, read_config
 from lamour_jax.console import Console

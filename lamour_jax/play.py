@@ -22,9 +22,9 @@ import tyro
 
 import envs
 from envs import RecoveryEnv, State
-from envs.physics import EngineUnavailable
-from envs.render_process import beautify, camera_for
-from envs.rendering import VIDEO_FORMATS, RenderingUnavailable, render_frames, write_video
+from envs.physics.interface import EngineUnavailable
+from envs.pictures.render_process import beautify, camera_for
+from envs.pictures.rendering import VIDEO_FORMATS, RenderingUnavailable, render_frames, write_video
 from lamour_jax.config import read_config
 from lamour_jax.errors import UserError
 from lamour_jax.evaluate import load_run
@@ -167,14 +167,7 @@ def _begin_as(env: RecoveryEnv, state: State, episode: recordings.RecordedEpisod
         raise UserError(f"{recordings.FILE} in the run's folder was recorded of another robot")
 
     def begin(qpos: jax.Array, qvel: jax.Array) -> State:
-        data = env.engine.init(qpos, qvel)
-        healthy = env.is_healthy(data)
-        return state.replace(
-            data=data,
-            obs={"policy": env.observe(data)},
-            episode=state.episode.replace(healthy=healthy, was_healthy=healthy),
-            recovery_state=env.recovery_state(data),
-        )
+        return env.begin_at(qpos, qvel).replace(key=state.key)
 
     return jax.jit(begin)(episode.qpos[0], episode.qvel)
 

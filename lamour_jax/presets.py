@@ -194,7 +194,7 @@ def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
     """
     table = _RECOVERY if stage == "recovery" else _ORIGINAL
     known = table.get(env)
-    if known is None and env not in envs.names() and not envs.own.is_own(env):
+    if known is None and env not in envs.names() and not envs.adapters.own.is_own(env):
         raise UserError(f"no preset for environment {env!r}; known: {', '.join(sorted(table))}")
     robot = envs.registry.get(env)
     config = known or dataclasses.replace(_UNTUNED, training_episode_length=robot.episode_length)

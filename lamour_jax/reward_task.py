@@ -17,7 +17,7 @@ import numpy as np
 
 import envs
 from envs import RecoveryEnv, State
-from envs.rendering import RenderingUnavailable, render_image
+from envs.pictures.rendering import RenderingUnavailable, render_image
 from lamour_jax import policies
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.acting import Actor
@@ -171,7 +171,7 @@ def make_probes(
 
 def _states_on(env: RecoveryEnv, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
     """Returns what reward programs see along paths, `(paths, states, state_size)`."""
-    see = jax.jit(jax.vmap(jax.vmap(lambda q, v: env.recovery_state(env.engine.init(q, v)))))
+    see = jax.jit(jax.vmap(jax.vmap(lambda q, v: env.begin_at(q, v).recovery_state)))
     return np.asarray(see(jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32)))
 
 
@@ -284,7 +284,7 @@ def _pose(env: RecoveryEnv, start: str) -> tuple[jax.Array, jax.Array]:
 
 
 def _state(env: RecoveryEnv, start: str) -> jax.Array:
-    return env.recovery_state(env.engine.init(*_pose(env, start)))
+    return env.begin_at(*_pose(env, start)).recovery_state
 
 
 def _picture(env: RecoveryEnv, start: str, say: Say) -> bytes | None:

@@ -17,7 +17,8 @@ from typing import Annotated
 import tyro
 
 import envs
-from envs.physics import ENGINES, EngineUnavailable
+from envs.physics.choice import ENGINES
+from envs.physics.interface import EngineUnavailable
 from lamour_jax import compile_cache, interruption, loggers
 from lamour_jax.config import (
     Precision,
@@ -120,7 +121,7 @@ def resolve(arguments: Arguments) -> RunConfig:
         UserError: an unknown name or an impossible value.
     """
     robot = _robot(arguments.env)
-    name = envs.own.absolute(arguments.env)
+    name = envs.adapters.own.absolute(arguments.env)
     if arguments.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
     if arguments.auto_resume and arguments.out is None:
@@ -336,7 +337,7 @@ def _announce(config: RunConfig, folders: Sequence[RunFolder], console: Console)
 
 
 def _robot(name: str) -> type[envs.RecoveryEnv]:
-    if not envs.own.is_own(name):
+    if not envs.adapters.own.is_own(name):
         _check_name("--env", name, [*envs.names(), "your own: FILE.py:CLASS"])
     return envs.registry.get(name)
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from envs import RecoveryEnv
-from envs.rendering import RenderingUnavailable, render_frames, video_format, write_video
+from envs.pictures.rendering import RenderingUnavailable, render_frames, video_format, write_video
 
 START, STILLS = "start.png", "recovery.png"
 

@@ -8,8 +8,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from envs.render_process import reach
-from envs.scene import BodyPoses, Geom, body_poses, visible_geoms
+from envs.pictures.render_process import reach
+from envs.pictures.scene import BodyPoses, Geom, body_poses, visible_geoms
 from lamour_jax.report.recordings import RecordedEpisode
 
 _FRAMES_PER_SECOND = 25.0  # the page interpolates between them

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import envs
 from envs import RecoveryEnv
-from envs.physics import resolve as resolve_engine
+from envs.physics.choice import resolve as resolve_engine
 from lamour_jax import policies
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from envs.rendering import video_format
+from envs.pictures.rendering import video_format
 from lamour_jax import policies
 from lamour_jax.config import FORMAT_VERSION, RunConfig
 from lamour_jax.report import recordings

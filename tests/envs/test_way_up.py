@@ -25,11 +25,11 @@ def test_rising_starts_lead_from_lying_to_standing() -> None:
     per_decimeter, _ = np.histogram(heads, bins=np.linspace(0.0, 1.4, 15))
     assert per_decimeter[1:].min() > 5 and per_decimeter.max() <= way_up.RISING_STATES
     states = jax.jit(jax.vmap(humanoid.reset))(jax.random.split(jax.random.key(0), 256))
-    seen = np.asarray(states.obs[:, 21])
+    seen = np.asarray(states.obs["policy"][:, 21])
     assert seen.min() < 0.3 and seen.max() > 1.35
     speeds = np.abs(np.asarray(states.data.qvel)).mean()
     np.testing.assert_allclose(speeds, np.abs(qvel).mean(), rtol=0.2, err_msg="they move")
-    assert 0.0 < np.asarray(states.info["healthy"]).mean() < 0.5
+    assert 0.0 < np.asarray(states.episode.healthy).mean() < 0.5
 
 
 def test_of_each_height_few_states_and_the_last_ones_first() -> None:
@@ -63,7 +63,7 @@ def test_a_planner_lets_the_humanoid_sit_up() -> None:
 def test_lifting_starts_lead_from_a_lying_chair_to_a_standing_one() -> None:
     env = envs.load("push_chair", start="lifting", engine="mujoco", num_envs=256)
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 256))
-    hands, _, tilt, _, _ = np.asarray(states.info["recovery_state"]).T
+    hands, _, tilt, _, _ = np.asarray(states.recovery_state).T
     in_steps, _ = np.histogram(tilt / np.pi, bins=[0.05, 0.15, 0.25, 0.35, 0.45, 0.55])
     assert in_steps.sum() == 256 and in_steps.min() > 10
     assert 0.1 < (hands > 0.15)[tilt > 0.49 * np.pi].mean() < 0.9, "some still reach for it"

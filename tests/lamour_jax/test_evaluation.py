@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from envs import RecoveryEnv, State
-from envs.physics import MujocoData
+from envs.physics.interface import MujocoData
 from lamour_jax.run.evaluation import Episodes, run_episodes
 from tests.lamour_jax.probes import Probe
 

@@ -31,8 +31,8 @@ RUN_CODE_WHEN_LOADING = {"pickle", "dill", "cloudpickle", "marshal", "shelve", "
 # What a process says to one that it started: to the child that draws for it, and to the workers of
 # a grid on Ray. Nothing of it comes from a file.
 BETWEEN_PROCESSES = {
-    "envs/rendering.py",
-    "envs/render_process.py",
+    "envs/pictures/rendering.py",
+    "envs/pictures/render_process.py",
     "benchmarks/ray_launcher.py",
 }
 

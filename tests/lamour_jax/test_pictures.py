@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import envs
-from envs import RecoveryEnv, rendering
+from envs import RecoveryEnv
+from envs.pictures import rendering
 from lamour_jax.report import pictures
 from lamour_jax.report.pictures import render_episode
 

@@ -12,7 +12,7 @@ import pytest
 
 import envs
 from envs import RecoveryEnv
-from envs.scene import body_poses
+from envs.pictures.scene import body_poses
 from lamour_jax.errors import UserError
 from lamour_jax.report import recordings
 from lamour_jax.report.replay import replay

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from envs.physics import PhysicsData
-from envs.recovery_env import RecoveryEnv, gymnasium_spec
+from envs.physics.interface import PhysicsData
+from envs.recovery_env import RecoveryEnv, State, gymnasium_spec
 from envs.start import Start
 
 TOTAL_MASS = 14.0  # kg, Gymnasium's half_cheetah.xml
@@ -58,13 +60,13 @@ class HalfCheetah(RecoveryEnv):
             "ood-noisy": ood.with_noise(np.array([0, 0, 0, *[0.05] * 6])),
         }
 
-    def observe(self, data: PhysicsData) -> jax.Array:
+    def observe(self, data: PhysicsData, memory: Any) -> jax.Array:
         return jnp.concatenate([data.qpos[1:], data.qvel])
 
     def task_reward(
-        self, data: PhysicsData, action: jax.Array, next_data: PhysicsData
+        self, before: State, action: jax.Array, data: PhysicsData, memory: Any
     ) -> jax.Array:
-        return self._x_velocity(data, next_data) - 0.1 * jnp.sum(jnp.square(action))
+        return self._x_velocity(before.data, data) - 0.1 * jnp.sum(jnp.square(action))
 
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         return jnp.abs(data.qpos[2]) <= jnp.pi / 2

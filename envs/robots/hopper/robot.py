@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from envs.physics import PhysicsData
-from envs.recovery_env import RecoveryEnv, gymnasium_spec
+from envs.physics.interface import PhysicsData
+from envs.recovery_env import RecoveryEnv, State, gymnasium_spec
 from envs.start import Start
 
 
@@ -45,13 +47,13 @@ class Hopper(RecoveryEnv):
             "ood-noisy": ood.with_noise(np.array([0, 0, 0, *[0.05] * 3])),
         }
 
-    def observe(self, data: PhysicsData) -> jax.Array:
+    def observe(self, data: PhysicsData, memory: Any) -> jax.Array:
         return jnp.concatenate([data.qpos[1:], jnp.clip(data.qvel, -10.0, 10.0)])
 
     def task_reward(
-        self, data: PhysicsData, action: jax.Array, next_data: PhysicsData
+        self, before: State, action: jax.Array, data: PhysicsData, memory: Any
     ) -> jax.Array:
-        return self._x_velocity(data, next_data) + 1.0 - 1e-3 * jnp.sum(jnp.square(action))
+        return self._x_velocity(before.data, data) + 1.0 - 1e-3 * jnp.sum(jnp.square(action))
 
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         rest = jnp.concatenate([data.qpos[2:], data.qvel])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ import numpy as np
 
 from envs import banks
 from envs.mirror import Mirror, Reflection, axes
-from envs.physics import PhysicsData
-from envs.recovery_env import ModelUnavailable, RecoveryEnv
+from envs.physics.interface import PhysicsData
+from envs.recovery_env import ModelUnavailable, RecoveryEnv, State
 from envs.start import GradedStart, Start
 
 HEAD_ABOVE_TORSO = 0.19  # metres along the torso's own z axis
@@ -95,7 +96,7 @@ class Humanoid(RecoveryEnv):
             "ood-noisy": ood.with_noise(0.05 * joints),
         }
 
-    def observe(self, data: PhysicsData) -> jax.Array:
+    def observe(self, data: PhysicsData, memory: Any) -> jax.Array:
         extremities, center_of_mass_velocity = data.sensordata[:12], data.sensordata[12:]
         return jnp.concatenate(
             [
@@ -109,15 +110,15 @@ class Humanoid(RecoveryEnv):
         )
 
     def task_reward(
-        self, data: PhysicsData, action: jax.Array, next_data: PhysicsData
+        self, before: State, action: jax.Array, data: PhysicsData, memory: Any
     ) -> jax.Array:
         # DM Control's tolerances, written out: a Gaussian that falls to 0.1 at its margin, two
         # linear ramps and a parabola.
-        lacking = jnp.maximum(STAND_HEIGHT - self._head_height(next_data), 0.0) / (STAND_HEIGHT / 4)
+        lacking = jnp.maximum(STAND_HEIGHT - self._head_height(data), 0.0) / (STAND_HEIGHT / 4)
         standing = jnp.exp(jnp.log(0.1) * jnp.square(lacking))
-        upright = jnp.clip((_vertical(next_data)[2] + 1.0) / 1.9, 0.0, 1.0)
+        upright = jnp.clip((_vertical(data)[2] + 1.0) / 1.9, 0.0, 1.0)
         small_control = (4.0 + jnp.mean(1.0 - jnp.square(action))) / 5.0
-        speed = jnp.linalg.norm(next_data.sensordata[12:14])
+        speed = jnp.linalg.norm(data.sensordata[12:14])
         move = (5.0 * jnp.clip(speed / RUN_SPEED, 0.0, 1.0) + 1.0) / 6.0
         return standing * upright * small_control * move
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ import numpy as np
 from envs import banks
 from envs.defaults import random_quaternion
 from envs.mirror import Mirror, Reflection, axes
-from envs.physics import PhysicsData
-from envs.recovery_env import RecoveryEnv
+from envs.physics.interface import PhysicsData
+from envs.recovery_env import RecoveryEnv, State
 from envs.robots.push_chair import model as parts
 from envs.start import Start
 
@@ -177,7 +178,7 @@ class PushChair(RecoveryEnv):
         velocity = jnp.asarray(SPEEDS) * action
         return jnp.concatenate([_turn(data.qpos[2], velocity[:2]), velocity[2:]])
 
-    def observe(self, data: PhysicsData) -> jax.Array:
+    def observe(self, data: PhysicsData, memory: Any) -> jax.Array:
         qpos, qvel = data.qpos, data.qvel
         yaw, robot = qpos[2], qpos[:2]
         rotation = _rotation(qpos[CHAIR_QUATERNION])
@@ -211,7 +212,7 @@ class PushChair(RecoveryEnv):
             ]
         )
 
-    def recovery_state(self, data: PhysicsData) -> jax.Array:
+    def recovery_state(self, data: PhysicsData, memory: Any = ()) -> jax.Array:
         return jnp.stack(
             [
                 self.surface_distances(data).mean(),
@@ -223,16 +224,16 @@ class PushChair(RecoveryEnv):
         )
 
     def task_reward(
-        self, data: PhysicsData, action: jax.Array, next_data: PhysicsData
+        self, before: State, action: jax.Array, data: PhysicsData, memory: Any
     ) -> jax.Array:
-        distance, to_target, tilt, _, _ = self.recovery_state(next_data)
+        distance, to_target, tilt, _, _ = self.recovery_state(data)
         distance = jnp.maximum(distance, NEAREST)
         reward = -distance - jnp.clip(jnp.log(distance), -10.0, 0.0)
         reward = reward - 0.2 * tilt - 1e-6 * jnp.linalg.norm(action)
-        velocity = next_data.qvel[CHAIR_VELOCITY][:2]
+        velocity = data.qvel[CHAIR_VELOCITY][:2]
         speed = jnp.linalg.norm(velocity)
-        receding = velocity @ next_data.qpos[CHAIR_POSITION][:2] / jnp.maximum(to_target, 1e-6)
-        resting = self.has_succeeded(next_data)
+        receding = velocity @ data.qpos[CHAIR_POSITION][:2] / jnp.maximum(to_target, 1e-6)
+        resting = self.has_succeeded(data)
         at_target = 2.0 + 2.0 * jnp.exp(-10.0 * speed) + 2.0 * resting
         on_the_way = 2.0 * jnp.maximum(-1.0, 1.0 - jnp.exp(receding)) - 2.0 * to_target
         stage = 2.0 + jnp.where(to_target <= AT_TARGET, at_target, on_the_way)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from envs.render_process import geom_color
+from envs.pictures.render_process import geom_color
 
 _SHOWN_GROUPS = 3  # MuJoCo's viewers show the geom groups 0, 1 and 2
 _MOST_FACES = 20_000  # of all meshes together; further ones are shown as their boxes

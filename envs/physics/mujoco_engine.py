@@ -21,8 +21,8 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch, SimulationError
 
-from envs import host_call
-from envs.physics import MujocoData
+from envs.physics import host_call
+from envs.physics.interface import MujocoData
 
 
 class PhysicsError(RuntimeError):
@@ -48,7 +48,7 @@ def available_cores() -> int:
 
 
 class MujocoEngine:
-    """Steps C MuJoCo on all cores of the host (see `envs.physics.PhysicsEngine`)."""
+    """Steps C MuJoCo on all cores of the host (see `envs.physics.interface.PhysicsEngine`)."""
 
     name = "mujoco"
 

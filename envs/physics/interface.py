@@ -1,4 +1,4 @@
-"""What a physics engine is, and which one to use.
+"""What a physics engine is.
 
 An engine advances a pytree of simulation state by a number of physics steps. Environments are
 written once on that pytree, so they run unchanged on every engine.
@@ -6,15 +6,12 @@ written once on that pytree, so they run unchanged on every engine.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import mujoco
 from flax import struct
-
-EngineName = Literal["auto", "mujoco", "mjx", "mjx-warp"]
-ENGINES: tuple[str, ...] = get_args(EngineName)
 
 
 class EngineUnavailable(ValueError):
@@ -92,47 +89,3 @@ class PhysicsEngine(Protocol):
 
     def step(self, data: Any, ctrl: jax.Array, substeps: int) -> Any:
         """Returns the state after `substeps` physics steps under constant `ctrl` `(nu,)`."""
-
-
-def resolve(engine: str) -> str:
-    """Returns the engine that `auto` stands for on this machine, or `engine` itself.
-
-    C MuJoCo was 9 to 12 times as fast as MJX on the same two cores (`rollout` and `mjx` of four
-    robots in benchmarks/results), so it is the choice wherever JAX has no accelerator.
-
-    Raises:
-        ValueError: `engine` is not one of `ENGINES`.
-    """
-    if engine not in ENGINES:
-        raise ValueError(f"unknown physics engine {engine!r}; known: {', '.join(ENGINES)}")
-    if engine != "auto":
-        return engine
-    return "mujoco" if jax.default_backend() == "cpu" else "mjx"
-
-
-def make_engine(engine: str, model: mujoco.MjModel, num_envs: int = 1) -> PhysicsEngine:
-    """Returns the named engine for `model`; `engine` is one of `ENGINES`.
-
-    `num_envs` simulations at most are stepped side by side; only `mjx-warp` needs to know.
-
-    Raises:
-        ValueError: the name is unknown.
-        EngineUnavailable: the engine cannot run on this machine, or none can step this model.
-    """
-    name = resolve(engine)
-    if model.npluginstate or model.nhistory:
-        what = "plugins that keep a state" if model.npluginstate else "delays"
-        raise EngineUnavailable(
-            f"the model has {what}, which would be lost between control steps: leave them out"
-        )
-    if name == "mujoco":
-        from envs.mujoco_engine import MujocoEngine
-
-        return MujocoEngine(model)
-    if name == "mjx":
-        from envs.mjx_engine import MjxEngine
-
-        return MjxEngine(model)
-    from envs.warp_engine import WarpEngine
-
-    return WarpEngine(model, num_envs)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import mujoco
 
-from envs.physics import EngineUnavailable, MujocoData
+from envs.physics.interface import EngineUnavailable, MujocoData
 
 # MJX prints to standard output when the optional Warp is not installed.
 with contextlib.redirect_stdout(io.StringIO()):
@@ -38,7 +38,7 @@ def fix_solver(model: mujoco.MjModel) -> None:
 
 
 class MjxEngine:
-    """Steps MJX on JAX's default device (see `envs.physics.PhysicsEngine`)."""
+    """Steps MJX on JAX's default device (see `envs.physics.interface.PhysicsEngine`)."""
 
     name = "mjx"
 

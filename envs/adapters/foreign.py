@@ -19,8 +19,8 @@ import mujoco
 import numpy as np
 from flax import struct
 
-from envs.physics import PhysicsEngine
-from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv
+from envs.physics.interface import PhysicsEngine
+from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv, State
 from envs.start import Start
 
 
@@ -164,12 +164,12 @@ class ForeignEnv(RecoveryEnv):
         pose = np.array(cls.make_model().qpos0, np.float32)
         return {"ordinary": OwnStart(pose), "ood": cls.out_of_distribution()}
 
-    def observe(self, data: Any) -> jax.Array:
+    def observe(self, data: Any, memory: Any) -> jax.Array:
         obs = data.state.obs
         return jnp.asarray(obs[self.observation_key] if isinstance(obs, dict) else obs)
 
-    def task_reward(self, data: Any, action: jax.Array, next_data: Any) -> jax.Array:
-        return jnp.asarray(next_data.state.reward)
+    def task_reward(self, before: State, action: jax.Array, data: Any, memory: Any) -> jax.Array:
+        return jnp.asarray(data.state.reward)
 
     def has_failed(self, data: Any) -> jax.Array:
         return ~self.is_healthy(data) | (data.state.done > 0)

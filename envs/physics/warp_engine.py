@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import mujoco
 
-from envs import warp_sizes
-from envs.mjx_engine import fix_solver, full_precision, mjx
-from envs.physics import EngineUnavailable
+from envs.physics import warp_sizes
+from envs.physics.interface import EngineUnavailable
+from envs.physics.mjx_engine import fix_solver, full_precision, mjx
 
 # Bits of Warp's overflow flags (`OverflowType`) that say that a solver used all its iterations,
 # as it does here by intention, and not that a buffer was too small.
@@ -18,7 +18,7 @@ _SOLVER_STOPPED = 1 << 9 | 1 << 10
 
 
 class WarpEngine:
-    """Steps MuJoCo Warp (see `envs.physics.PhysicsEngine`).
+    """Steps MuJoCo Warp (see `envs.physics.interface.PhysicsEngine`).
 
     Its state is the whole `mjx.Data`, which holds Warp's buffers.
     """
