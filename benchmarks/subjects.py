@@ -32,7 +32,7 @@ from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
 from lamour_jax.presets import preset
 from lamour_jax.system import set_precision
-from reward_codegen import compile_reward, library
+from reward_codegen import compile_reward
 
 # MJX is slow on a CPU. There it runs this share of the others' steps: rates can be compared.
 MJX_SHARE_ON_CPU = 8
@@ -246,7 +246,7 @@ class Training:
             network = dataclasses.replace(header, hidden_sizes=config.ppo.hidden_sizes).network()
             original = network.init(jax.random.key(1), config.ppo.std)
         self.program = compile_reward(
-            library.source(env.name),
+            env.file("reward.py").read_text(),
             state_size=env.recovery_state_size,
             action_size=env.action_size,
         )

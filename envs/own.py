@@ -1,4 +1,4 @@
-"""Environments that do not ship: a class in a file or module of the user's, named `FILE.py:CLASS`.
+"""Environments that do not ship: a folder of the user's, or a class named `FILE.py:CLASS`.
 
 Loading one runs the user's file, as `python FILE.py` would, and checks what it defines before
 anything is trained on it: each mistake is one line that says what is wrong and where.
@@ -6,6 +6,7 @@ anything is trained on it: each mistake is one line that says what is wrong and 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -23,7 +24,12 @@ import mujoco
 import numpy as np
 
 from envs.mirror import Mirror
-from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv
+from envs.recovery_env import (
+    FOLDER_FILES,
+    ROBOT_FILE,
+    EnvironmentUnavailable,
+    RecoveryEnv,
+)
 from envs.start import Start
 
 Result = TypeVar("Result")
@@ -34,33 +40,31 @@ class UnusableEnvironment(EnvironmentUnavailable):
 
 
 def is_own(name: str) -> bool:
-    """Returns whether `name` means a class of the user's rather than a registered name."""
-    return ":" in name or name.endswith(".py")
+    """Returns whether `name` means a class of the user's rather than a known name."""
+    return ":" in name or "/" in name or name.endswith(".py") or Path(name).is_dir()
 
 
 def absolute(name: str) -> str:
-    """Returns `FILE.py:CLASS` with the file's absolute path, so that it holds in any folder."""
+    """Returns a folder's or `FILE.py:CLASS`'s absolute path, so that it holds in any folder."""
     place, separator, class_name = name.rpartition(":")
-    return f"{Path(place).resolve()}{separator}{class_name}" if place.endswith(".py") else name
+    if place.endswith(".py"):
+        return f"{Path(place).resolve()}{separator}{class_name}"
+    return str(Path(name).resolve()) if is_own(name) and not place else name
 
 
 def load_class(name: str) -> type[RecoveryEnv]:
-    """Loads and checks the class that `FILE.py:CLASS` or `package.module:CLASS` names.
+    """Loads and checks the class that a folder, `FILE.py:CLASS` or `package.module:CLASS` names.
 
     Raises:
-        UnusableEnvironment: no such file, module or class, an error while it is imported, or a
-            class that is not a complete `RecoveryEnv`.
+        UnusableEnvironment: no such folder, file, module or class, an error while it is imported,
+            or a class that is not a complete `RecoveryEnv`.
     """
     place, _, class_name = name.rpartition(":")
     file = place or name
+    if not place and not file.endswith(".py"):
+        return _load_folder(Path(name))
     module = _file_module(Path(file)) if file.endswith(".py") else _import(file)
-    classes = [
-        key
-        for key, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, RecoveryEnv)
-        and value.__module__ == module.__name__
-    ]
+    classes = [environment.__name__ for environment in classes_of(module)]
     if not place or class_name not in classes:
         defines = ", ".join(classes) or "none: subclass envs.RecoveryEnv"
         wanted = f"{file} has no environment class {class_name!r}" if place else f"{file} is a file"
@@ -68,6 +72,51 @@ def load_class(name: str) -> type[RecoveryEnv]:
     environment: type[RecoveryEnv] = getattr(module, class_name)
     check(environment)
     return environment
+
+
+def classes_of(module: ModuleType) -> list[type[RecoveryEnv]]:
+    """Returns the environments that a module itself defines."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, RecoveryEnv)
+        and value.__module__ == module.__name__
+    ]
+
+
+def _load_folder(folder: Path) -> type[RecoveryEnv]:
+    if not folder.is_dir():
+        raise UnusableEnvironment(f"{folder}: no such folder")
+    file = folder / f"{ROBOT_FILE}.py"
+    if not file.is_file():
+        raise UnusableEnvironment(
+            f"the robot's folder {folder} has no {file.name}; it has: {_listing(folder)}"
+        )
+    unknown = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.suffix in (".md", ".yaml", ".yml") and entry.name not in FOLDER_FILES
+    )
+    if unknown:
+        nearest = difflib.get_close_matches(unknown[0], FOLDER_FILES, n=1, cutoff=0.0)[0]
+        raise UnusableEnvironment(
+            f"the robot's folder {folder} has {unknown[0]}, which nothing reads; rename it to "
+            f"{nearest} or take it out (files that are read: {', '.join(FOLDER_FILES)})"
+        )
+    classes = classes_of(_file_module(file))
+    if len(classes) != 1:
+        defines = ", ".join(found.__name__ for found in classes) or "none"
+        raise UnusableEnvironment(
+            f"{file} must define one environment class, a subclass of envs.RecoveryEnv; it "
+            f"defines: {defines}"
+        )
+    check(classes[0])
+    return classes[0]
+
+
+def _listing(folder: Path) -> str:
+    return ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
 
 
 def check(environment: type[RecoveryEnv]) -> None:

@@ -12,7 +12,6 @@ import functools
 import importlib.util
 import inspect
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +25,10 @@ from envs import banks, defaults
 from envs.mirror import Mirror
 from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
 from envs.start import GradedStart, Grading, Start
+
+# The module of a robot's folder that defines its class, and what else may be in the folder.
+ROBOT_FILE = "robot"
+FOLDER_FILES = ("robot.py", "description.md", "reward.py", "settings.yaml", "policy.npz")
 
 
 class EnvironmentUnavailable(ValueError):
@@ -226,8 +229,8 @@ class RecoveryEnv(abc.ABC):
         starts = dict(cls.starts())
         if "ood-noisy" not in starts:
             starts["ood-noisy"] = starts["ood"].with_noise(defaults.motor_noise(cls.make_model()))
-        if "ood-wide" not in starts and banks.exists(cls.name, "ood-wide"):
-            starts["ood-wide"] = Start(banks.load(cls.name, "ood-wide"))
+        if "ood-wide" not in starts and cls.file("ood-wide.npz").is_file():
+            starts["ood-wide"] = Start(banks.load(cls.file("ood-wide.npz")))
         return starts
 
     @property
@@ -262,16 +265,20 @@ class RecoveryEnv(abc.ABC):
     def description(cls) -> str:
         """Returns what the language model is told of each state and action entry (Markdown).
 
-        The file `<name>.md` in `envs/descriptions`, or beside the file that defines the class.
-        Without either, the class's docstring and the names in its model.
+        The robot's `description.md`; without one, the class's docstring and the names in its model.
         """
-        ours = resources.files("envs") / "descriptions" / f"{cls.name}.md"
-        if ours.is_file():
-            return ours.read_text("utf-8")
-        beside = Path(inspect.getfile(cls)).with_name(f"{cls.name}.md")
-        if beside.is_file():
-            return beside.read_text("utf-8")
-        return defaults.description(cls)
+        file = cls.file("description.md")
+        return file.read_text("utf-8") if file.is_file() else defaults.description(cls)
+
+    @classmethod
+    def file(cls, name: str) -> Path:
+        """Returns where the robot's own file `name` is, whether it is there or not.
+
+        Beside `robot.py` in the robot's folder; of a robot that is a single file, beside that with
+        the robot's name in front: `pole-description.md`.
+        """
+        source = Path(inspect.getfile(cls)).resolve()
+        return source.with_name(name if source.stem == ROBOT_FILE else f"{cls.name}-{name}")
 
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""

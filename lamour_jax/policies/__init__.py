@@ -1,7 +1,8 @@
 """Policies as small files: arrays and a JSON header in one `.npz`, nothing executable.
 
-The original policies that ship lie beside this file, one a robot. How each was trained stands in
-its header (`command`, `env_steps`, `ordinary_return`, ...) and in `README.md`.
+A robot's original policy is `policy.npz` among its own files, the one trained with dropout
+`policy-dropout.npz`. How each was trained stands in its header (`command`, `env_steps`,
+`ordinary_return`, ...) and in `envs/robots/README.md`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from lamour_jax.ppo.networks import ActorCritic, Agent, PolicyNetwork
 
 FORMAT_VERSION = 1
 _HEADER = "header"
-_WITH_DROPOUT = "-dropout"
 _SET_DROPOUT = " --set ppo.dropout=0.1"
 
 
@@ -151,13 +150,7 @@ def _read_agent(header: PolicyHeader, arrays: dict[str, np.ndarray]) -> Agent:
 
 def names(dropout: bool = False) -> list[str]:
     """Returns the robots whose original policy ships, or the one trained with dropout."""
-    files = (Path(entry.name) for entry in resources.files(__name__).iterdir())
-    stems = [file.stem for file in files if file.suffix == ".npz"]
-    return sorted(
-        stem.removesuffix(_WITH_DROPOUT)
-        for stem in stems
-        if stem.endswith(_WITH_DROPOUT) == dropout
-    )
+    return [name for name in envs.names() if _shipped_file(name, dropout).is_file()]
 
 
 def original_file(env: str, path: str = "", dropout: bool = False) -> Path:
@@ -172,9 +165,8 @@ def original_file(env: str, path: str = "", dropout: bool = False) -> Path:
         if not Path(path).exists():
             raise UserError(f"policy file {path} does not exist")
         return Path(path)
-    robot = _name_of(env)
-    name = f"{robot}{_WITH_DROPOUT}" if dropout else robot
-    file = Path(str(resources.files(__name__) / f"{name}.npz"))
+    robot = envs.registry.get(env).name
+    file = _shipped_file(env, dropout)
     if not file.exists():
         with_dropout, setting = (" trained with dropout", _SET_DROPOUT) if dropout else ("", "")
         raise UserError(
@@ -196,7 +188,7 @@ def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[Poli
         UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
             trained without dropout though that is needed.
     """
-    robot = _name_of(env)
+    robot = envs.registry.get(env).name
     file = original_file(env, path, dropout)
     if file.is_dir():
         # Imported here: it makes headers of this module.
@@ -280,8 +272,8 @@ def is_pickle(path: Path) -> bool:
     return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
-def _name_of(env: str) -> str:
-    return envs.registry.get(env).name if envs.own.is_own(env) else env
+def _shipped_file(env: str, dropout: bool) -> Path:
+    return envs.registry.get(env).file("policy-dropout.npz" if dropout else "policy.npz")
 
 
 def _named_leaves(agent: Agent) -> dict[str, Any]:

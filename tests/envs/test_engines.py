@@ -114,7 +114,7 @@ def poses_with_contact(
     """Returns poses `(STATES, nq)` of PushChair's robot that lifts the chair, and touches it."""
     data = mujoco.MjData(model)
     touching = []
-    for pose in banks.load("push_chair", "lifting"):
+    for pose in banks.load(registry.get("push_chair").file("lifting.npz")):
         data.qpos[:] = pose
         mujoco.mj_forward(model, data)
         if contacts_with_chair(model, data):

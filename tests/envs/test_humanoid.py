@@ -13,7 +13,7 @@ import pytest
 
 import envs
 from envs import RecoveryEnv, State
-from envs.humanoid import Humanoid
+from envs.robots.humanoid.robot import Humanoid
 
 COUNT, STEPS = 24, 3
 

@@ -14,8 +14,8 @@ import pytest
 
 import envs
 from envs import RecoveryEnv, State
-from envs import push_chair_model as parts
-from envs.push_chair import (
+from envs.robots.push_chair import model as parts
+from envs.robots.push_chair.robot import (
     CHAIR_POSITION,
     CHAIR_QUATERNION,
     NEAREST,

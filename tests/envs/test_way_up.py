@@ -8,13 +8,16 @@ import jax
 import numpy as np
 
 import envs
-from envs import banks, planner, way_up
-from envs.humanoid import HEAD_ABOVE_TORSO, Humanoid
+from envs import banks
+from envs.robots.humanoid import banks as way_up
+from envs.robots.humanoid.robot import HEAD_ABOVE_TORSO, Humanoid
+from envs.robots.push_chair.banks import lifting
+from envs.tools import planner
 
 
 def test_rising_starts_lead_from_lying_to_standing() -> None:
     humanoid = envs.load("humanoid", start="rising", engine="mujoco", num_envs=256)
-    qpos, qvel = banks.load_moving("humanoid", "rising")
+    qpos, qvel = banks.load_moving(Humanoid.file("rising.npz"))
     low, high = humanoid.model.jnt_range[1:].T
     assert ((low - 0.5 < qpos[:, 7:]) & (qpos[:, 7:] < high + 0.5)).all(), "within soft limits"
     assert np.abs(qvel).max() < 60.0
@@ -68,6 +71,6 @@ def test_lifting_starts_lead_from_a_lying_chair_to_a_standing_one() -> None:
 
 
 def test_a_bank_can_be_built_anew() -> None:
-    poses = way_up.lifting(poses=12, seed=3)
+    poses = lifting(poses=12, seed=3)
     assert poses.shape == (12, 30)
-    np.testing.assert_array_equal(poses, way_up.lifting(poses=12, seed=3))
+    np.testing.assert_array_equal(poses, lifting(poses=12, seed=3))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import envs
-from envs import RecoveryEnv, Start, defaults, registry, wide_starts
+from envs import RecoveryEnv, Start, defaults, registry
+from envs.tools import wide_starts
 
 ROBOTS = [name for name in envs.names() if "ood-wide" in registry.get(name).all_starts()]
 

@@ -17,7 +17,7 @@ from lamour_jax.presets import preset
 from lamour_jax.report import recordings
 from lamour_jax.report.pictures import START, STILLS
 from lamour_jax.run.evaluation import Episodes, Recording
-from reward_codegen import library
+from tests import shipped
 
 HOSTILE = '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned=1">&{{ 7*7 }}'
 PNG = (
@@ -101,7 +101,7 @@ def write(folder: Path, config: RunConfig = CONFIG, **changes: Any) -> Path:
     for row in rows[4::5]:
         row |= {"eval/return": row["episode/return"], "eval/recovery_rate": 0.5}
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "reward.py").write_text(library.source(config.env))
+    (folder / "reward.py").write_text(shipped.source(config.env))
     report = {
         "passed": True,
         "score": 1.95,

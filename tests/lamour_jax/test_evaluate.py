@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from envs.half_cheetah import HalfCheetah
+from envs.robots.half_cheetah.robot import HalfCheetah
 from lamour_jax import train
 from lamour_jax.evaluate import main
 from lamour_jax.presets import preset

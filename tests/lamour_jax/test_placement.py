@@ -32,12 +32,12 @@ from lamour_jax.placement import Placement, local
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import ActorCritic, PolicyNetwork
-from reward_codegen import compile_reward, library
+from reward_codegen import compile_reward
 
 assert len(jax.devices()) == 8
 name, engine = sys.argv[1:]
 env = envs.load(name, start="ood", engine=engine)
-source = library.source(name) if name in envs.names() else Path("reward.py").read_text()
+source = (env.file("reward.py") if name in envs.names() else Path("reward.py")).read_text()
 sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
 program = compile_reward(source, **sizes)
 config = PPOConfig(num_envs=16, unroll_length=16, minibatch_size=64, epochs=2)

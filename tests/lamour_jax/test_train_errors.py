@@ -196,7 +196,7 @@ def test_policy_without_the_dropout_that_the_method_needs(
 def test_robot_without_an_original_policy(
     env: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policies.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(policies, "_shipped_file", lambda env, dropout: tmp_path / "none")
     message = error(capsys, "--env", env)
     assert f"no original policy ships for {env!r}" in message
     assert f"--stage original --env {env}" in message
@@ -249,7 +249,7 @@ def test_reward_file_that_cannot_be_read(
 ) -> None:
     message = error(capsys, "--policy", policy, "--reward", path)
     assert f"--reward {path}: " in message
-    assert "give auto, library, gemini, or the path of a file" in message
+    assert "give auto, library, model, or the path of a file" in message
 
 
 def test_engine_that_is_not_installed(

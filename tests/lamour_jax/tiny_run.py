@@ -18,11 +18,11 @@ def run() -> str:
     from lamour_jax.ppo.config import PPOConfig
     from lamour_jax.ppo.learner import Learner
     from lamour_jax.ppo.networks import ActorCritic, PolicyNetwork
-    from reward_codegen import compile_reward, library
+    from reward_codegen import compile_reward
 
     env = envs.load("half_cheetah", start="ood", engine="mujoco")
     sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
-    program = compile_reward(library.source(env.name), **sizes)
+    program = compile_reward(env.file("reward.py").read_text(), **sizes)
     config = PPOConfig(unroll_length=32, minibatch_size=512, epochs=2)
     network = ActorCritic(PolicyNetwork(env.observation_size, env.action_size, config.hidden_sizes))
     original = network.init(jax.random.key(1), config.std)
