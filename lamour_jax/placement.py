@@ -76,15 +76,6 @@ class Placement:
             lambda leaf: jax.lax.with_sharding_constraint(leaf, self._of(leaf, spread, axis)), tree
         )
 
-    def hold(
-        self, tree: Any, spread: Callable[[Any], bool] = lambda leaf: False, axis: int = 0
-    ) -> Any:
-        """Does the same to arrays that are on the devices already, of all hosts."""
-        return tree if self.size == 1 else jax.device_put(tree, self._shardings(tree, spread, axis))
-
-    def _shardings(self, tree: Any, spread: Callable[[Any], bool], axis: int) -> Any:
-        return jax.tree.map(lambda leaf: self._of(leaf, spread, axis), tree)
-
     def _of(self, leaf: Any, spread: Callable[[Any], bool], axis: int) -> Sharding:
         # XLA moves what is empty to every device, whatever it is told.
         return self._spread[axis] if leaf.size and spread(leaf) else self._everywhere

@@ -99,6 +99,9 @@ class Learner:
         self._placement = placement or Placement()
         self._optimizer = optax.inject_hyperparams(self._make_optimizer)(learning_rate=0.0)
         self.iterate = jax.jit(self._iterate_all, donate_argnums=0)
+        # Compiled, since arrays of several processes can only be changed so.
+        self._take = jax.jit(self._take_member, static_argnums=1)
+        self._join = jax.jit(self._join_members)
         self._reset = jax.jit(jax.vmap(env.reset))
 
     def _make_optimizer(self, learning_rate: float) -> optax.GradientTransformation:
@@ -131,13 +134,19 @@ class Learner:
 
     def member(self, states: TrainState, index: int) -> TrainState:
         """Returns one member's state, without the population's axis."""
-        own = jax.tree.map(lambda leaf: leaf[index], states)
-        return self._on_devices(self._placement.hold, own, axis=0)
+        return self._take(states, index)
 
     def population(self, members: Sequence[TrainState]) -> TrainState:
         """Returns members' states, as `member` gives them, side by side."""
+        return self._join(list(members))
+
+    def _take_member(self, states: TrainState, index: int) -> TrainState:
+        own = jax.tree.map(lambda leaf: leaf[index], states)
+        return self._on_devices(self._placement.constrain, own, axis=0)
+
+    def _join_members(self, members: list[TrainState]) -> TrainState:
         states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-        return self._on_devices(self._placement.hold, states, axis=1)
+        return self._on_devices(self._placement.constrain, states, axis=1)
 
     def _on_devices(self, put: Callable[..., Any], state: TrainState, axis: int) -> TrainState:
         """Spreads the environments, along `axis`, and what belongs to each over the devices."""
