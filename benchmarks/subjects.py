@@ -26,6 +26,7 @@ from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import for_run
+from lamour_jax.policies import originals
 from lamour_jax.ppo import noise
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.learner import Learner, TrainState
@@ -121,7 +122,7 @@ def make_workload(
     minibatch = min(minibatch_size or ppo.minibatch_size, max(1, ppo.batch_size))
     ppo = dataclasses.replace(ppo, minibatch_size=minibatch)
     config = dataclasses.replace(config, ppo=ppo, steps=max(config.steps, ppo.batch_size))
-    config = policies.with_shape_of(policies.load_original(name)[0], config)
+    config = policies.with_shape_of(originals.load(name)[0], config)
     if hidden_sizes:
         ppo = dataclasses.replace(config.ppo, hidden_sizes=hidden_sizes)
         config = dataclasses.replace(config, ppo=ppo)
@@ -240,7 +241,7 @@ class Training:
             UserError: no original policy ships for this robot.
         """
         self._workload, env, config = workload, workload.env, workload.config
-        header, original = policies.load_original(env.name)
+        header, original = originals.load(env.name)
         network = header.network()
         if config.ppo.hidden_sizes != header.hidden_sizes:
             network = dataclasses.replace(header, hidden_sizes=config.ppo.hidden_sizes).network()

@@ -23,6 +23,7 @@ from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.files import write_json
 from lamour_jax.methods import METHODS, Ingredients, make_objective
+from lamour_jax.policies import originals
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.report import pictures, recordings
@@ -180,7 +181,7 @@ def load_run(run: Path) -> tuple[RunConfig, Actor, Agent]:
         return config, Actor(network), agent
     program = load_program(run, envs.load(config.env, engine="mujoco"))
     needs_dropout = METHODS[config.method].needs_dropout
-    _, original = policies.load_original(config.env, config.policy, needs_dropout)
+    _, original = originals.load(config.env, config.policy, needs_dropout)
     ingredients = Ingredients(program, config.objective, network, original)
     actor = Actor(network, make_objective(config.method, ingredients), original)
     return config, actor, agent

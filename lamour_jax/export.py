@@ -27,7 +27,7 @@ from lamour_jax.console import Console
 from lamour_jax.errors import UserError
 from lamour_jax.evaluate import load_program
 from lamour_jax.methods import METHODS
-from lamour_jax.policies import PolicyHeader
+from lamour_jax.policies import PolicyHeader, originals
 from lamour_jax.ppo.acting import act
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.run.folder import RunFolder, read_result
@@ -176,7 +176,7 @@ def _policies(run: Path, config: RunConfig) -> dict[str, tuple[PolicyHeader, Age
     named = {"policy": policies.load(run / "policy.npz")}
     if config.stage == "recovery":
         needs_dropout = METHODS[config.method].needs_dropout
-        named["original"] = policies.load_original(config.env, config.policy, needs_dropout)
+        named["original"] = originals.load(config.env, config.policy, needs_dropout)
     return named
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import envs
 from envs import RecoveryEnv, State
 from envs.pictures.rendering import RenderingUnavailable, render_image
-from lamour_jax import policies
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from reward_codegen.verify import Probes
@@ -64,7 +64,7 @@ def reward_task(
     if start not in known:
         raise UserError(f"unknown start {start!r} for {name}; known: {', '.join(known)}")
     if original is None:
-        header, agent = policies.load_original(name, policy)
+        header, agent = originals.load(name, policy)
         original = (header.network(), agent)
     # The probes are few: the host's engine makes them at once, whatever training runs on.
     with _on_host():

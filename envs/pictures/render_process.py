@@ -1,7 +1,8 @@
 """A separate process that draws, so that a graphics driver cannot bring a training down.
 
 `envs.pictures.rendering` starts it as a script, with the graphics library chosen in its
-environment: MuJoCo and PyOpenGL settle on one when they are first imported, and cannot change their mind afterwards.
+environment: MuJoCo and PyOpenGL settle on one when they are first imported, and cannot change
+their mind afterwards.
 Standard input is a pickled `(model, qpos, width, height)`, standard output the raw frames.
 """
 

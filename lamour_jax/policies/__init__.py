@@ -30,7 +30,6 @@ from lamour_jax.ppo.networks import ActorCritic, Agent, PolicyNetwork
 
 FORMAT_VERSION = 1
 _HEADER = "header"
-_SET_DROPOUT = " --set ppo.dropout=0.1"
 
 
 @dataclass(frozen=True)
@@ -148,65 +147,6 @@ def _read_agent(header: PolicyHeader, arrays: dict[str, np.ndarray]) -> Agent:
     return agent
 
 
-def names(dropout: bool = False) -> list[str]:
-    """Returns the robots whose original policy ships, or the one trained with dropout."""
-    return [name for name in envs.names() if _shipped_file(name, dropout).is_file()]
-
-
-def original_file(env: str, path: str = "", dropout: bool = False) -> Path:
-    """Returns where the original policy of a robot is: `path`, or the file that ships.
-
-    Nothing is read, and no device is touched.
-
-    Raises:
-        UserError: nothing ships for this robot, or nothing is at `path`.
-    """
-    if path:
-        if not Path(path).exists():
-            raise UserError(f"policy file {path} does not exist")
-        return Path(path)
-    robot = envs.registry.get(env).name
-    file = _shipped_file(env, dropout)
-    if not file.exists():
-        with_dropout, setting = (" trained with dropout", _SET_DROPOUT) if dropout else ("", "")
-        raise UserError(
-            f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
-            f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy, or "
-            f"--set policy=FILE"
-        )
-    return file
-
-
-def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[PolicyHeader, Agent]:
-    """Reads the original policy of a robot: the one at `path`, or the one that ships.
-
-    At `path` is a policy file, or the folder of a Brax or Playground PPO checkpoint.
-
-    With `dropout`, it must be one that was trained with dropout.
-
-    Raises:
-        UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
-            trained without dropout though that is needed.
-    """
-    robot = envs.registry.get(env).name
-    file = original_file(env, path, dropout)
-    if file.is_dir():
-        # Imported here: it makes headers of this module.
-        from lamour_jax.policies import brax_checkpoint
-
-        header, agent = brax_checkpoint.load(file, envs.load(env, engine="mujoco"))
-    else:
-        header, agent = load(file)
-    if header.env != robot:
-        raise UserError(f"policy file {file} is for {header.env!r}, not for {robot!r}")
-    if dropout and not header.dropout:
-        raise UserError(
-            f"policy file {file} was trained without dropout, which this method needs; train one "
-            f"with `python -m lamour_jax.train --stage original --env {env}{_SET_DROPOUT}`"
-        )
-    return header, agent
-
-
 def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
     """Returns the settings of a run that starts from a policy: its networks are the policy's."""
     ppo = dataclasses.replace(
@@ -270,10 +210,6 @@ def is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(2)
     return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
-
-
-def _shipped_file(env: str, dropout: bool) -> Path:
-    return envs.registry.get(env).file("policy-dropout.npz" if dropout else "policy.npz")
 
 
 def _named_leaves(agent: Agent) -> dict[str, Any]:

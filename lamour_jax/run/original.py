@@ -10,6 +10,7 @@ from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.objective import original_task
 from lamour_jax.placement import for_run
+from lamour_jax.policies import originals
 from lamour_jax.run.checkpoints import Identity, digest, robot_digest
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.run.record import Row, Run
@@ -28,7 +29,7 @@ class OriginalStage(Stage):
         """Loads what training needs and writes the settings; arguments as of `run_stage`."""
         configs = resolved(configs)
         if configs[0].policy:
-            header, self.initial = policies.load_original(configs[0].env, configs[0].policy)
+            header, self.initial = originals.load(configs[0].env, configs[0].policy)
             header, self.initial = policies.with_dropout(
                 header, self.initial, configs[0].ppo.dropout
             )

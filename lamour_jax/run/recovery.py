@@ -15,6 +15,7 @@ from lamour_jax.distributed import main_first
 from lamour_jax.files import plain_json
 from lamour_jax.methods import METHODS, Ingredients, make_objective
 from lamour_jax.placement import for_run
+from lamour_jax.policies import originals
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.report import pictures, recordings
 from lamour_jax.report.page import FILE as REPORT
@@ -43,7 +44,7 @@ class RecoveryStage(Stage):
         Arguments as of `run_stage`.
         """
         config = configs[0]
-        self.header, self.original = policies.load_original(
+        self.header, self.original = originals.load(
             config.env, config.policy, METHODS[config.method].needs_dropout
         )
         shaped = [policies.with_shape_of(self.header, config) for config in resolved(configs)]

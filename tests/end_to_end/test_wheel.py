@@ -86,13 +86,12 @@ import importlib.metadata
 import json
 
 import envs, lamour_jax, reward_codegen
-from lamour_jax import policies
 
 robots = {
     name: [
         len(envs.registry.get(name).description()),
         len(envs.registry.get(name).file("reward.py").read_text()),
-        name if name not in policies.names() else policies.load_original(name)[0].env,
+        name if name not in originals.names() else originals.load(name)[0].env,
         envs.registry.get(name).make_model().nu,
     ]
     for name in envs.names()

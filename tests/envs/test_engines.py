@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from envs import banks, registry
-from envs.physics import choice
+from envs.physics import choice, interface
 from envs.physics.mjx_engine import MjxEngine
 from envs.physics.mujoco_engine import MujocoEngine
 

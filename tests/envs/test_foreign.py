@@ -36,13 +36,13 @@ def env(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         pytest.skip("the extra `playground` is not installed")
     file = tmp_path_factory.mktemp("own") / "theirs.py"
     file.write_text(FILES[name])
-    before = dict(registry._ENVIRONMENTS)
+    before = dict(registry._REGISTERED)
     start = {"ood": 0.5, "ordinary": 0.5}
     made = envs.load(f"{file}:{CLASSES[name]}", start=start, episode_length=2)
     assert made.engine.name == name
     yield made
-    registry._ENVIRONMENTS.clear()
-    registry._ENVIRONMENTS.update(before)
+    registry._REGISTERED.clear()
+    registry._REGISTERED.update(before)
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,7 @@ def test_restart_draws_fresh_starts_where_done(
         healthy_streak=jnp.array([3, 3]),
     )
     first = restart(ended)
-    second = restart(first)  # `done` stays until the next step
+    second = restart(first.replace(done=jnp.ones(2)))
     starts = np.concatenate([first.data.qpos, second.data.qpos])
     assert len(np.unique(starts[:, 3])) == 4, "two environments, two restarts each, all different"
     np.testing.assert_allclose(starts, np.tile(env.starts()["ood"].qpos, (4, 1)), atol=6e-3)

@@ -13,6 +13,7 @@ import envs
 from envs import RecoveryEnv
 from lamour_jax import policies
 from lamour_jax.config import RunConfig
+from lamour_jax.policies import originals
 from lamour_jax.presets import preset
 from lamour_jax.report import recordings
 from lamour_jax.report.pictures import START, STILLS
@@ -114,7 +115,7 @@ def write(folder: Path, config: RunConfig = CONFIG, **changes: Any) -> Path:
     recordings.save(chosen, folder / recordings.FILE)
     for name in (START, STILLS):
         (folder / name).write_bytes(PNG)
-    header, agent = policies.load_original(config.env)
+    header, agent = originals.load(config.env)
     policies.save(folder / "policy.npz", header, agent)
     return folder
 

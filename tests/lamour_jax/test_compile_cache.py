@@ -15,8 +15,9 @@ import pytest
 
 import envs
 from benchmarks.compilations import CompilationCounter
-from lamour_jax import compile_cache, policies
+from lamour_jax import compile_cache
 from lamour_jax.objective import original_task
+from lamour_jax.policies import originals
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
@@ -88,7 +89,7 @@ def test_only_the_first_evaluation_compiles(learner: Learner) -> None:
 
 def test_a_loaded_and_a_trained_policy_share_the_program_of_an_evaluation() -> None:
     env = envs.load("hopper", engine="mujoco", episode_length=5)
-    header, loaded = policies.load_original("hopper")
+    header, loaded = originals.load("hopper")
     evaluator = Evaluator(Actor(header.network()), episodes=3)
     evaluator(env, loaded, 0).summary()
     trained = jax.device_put(loaded, jax.local_devices()[0])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import envs
-from lamour_jax import policies
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.recoveries import main, record
 from lamour_jax.reward_task import recorded_recoveries
@@ -31,7 +31,7 @@ def test_they_lead_from_the_ground_to_health(name: str) -> None:
 
 
 def test_only_what_comes_back_is_recorded() -> None:
-    header, agent = policies.load_original("hopper")
+    header, agent = originals.load("hopper")
     fallen = envs.load("hopper", start="ood", engine="mujoco", terminate=False, episode_length=8)
     with pytest.raises(UserError, match="none of 2 episodes of hopper came back"):
         record(fallen, Actor(header.network()), agent, episodes=2, states=4, seed=0)

@@ -13,6 +13,7 @@ import pytest
 
 from lamour_jax import policies
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
 from lamour_jax.train import Arguments, main, resolve
 
 SIZES = {"half_cheetah": (17, 6), "hopper": (11, 3)}
@@ -196,7 +197,7 @@ def test_policy_without_the_dropout_that_the_method_needs(
 def test_robot_without_an_original_policy(
     env: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policies, "_shipped_file", lambda env, dropout: tmp_path / "none")
+    monkeypatch.setattr(originals, "_shipped_file", lambda env, dropout: tmp_path / "none")
     message = error(capsys, "--env", env)
     assert f"no original policy ships for {env!r}" in message
     assert f"--stage original --env {env}" in message
