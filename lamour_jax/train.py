@@ -26,8 +26,10 @@ from lamour_jax.config import (
     RunConfig,
     Stage,
     as_begun,
+    changed,
     differences,
     override,
+    preset,
     read_config,
     validate,
 )
@@ -37,7 +39,6 @@ from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.policies import mirror_of
-from lamour_jax.presets import preset
 from lamour_jax.run import run_stage
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.system import require_accelerator, run_facts, set_precision
@@ -148,7 +149,7 @@ def resolve(arguments: Arguments) -> RunConfig:
         config = override(config, f"ppo.num_envs={arguments.num_envs}")
     if arguments.log is not None:
         names = [] if arguments.log == "none" else arguments.log.split(",")
-        config = dataclasses.replace(config, log=tuple(names))
+        config = changed(config, {"log": names})
     for assignment in arguments.set:
         config = override(config, assignment)
     _robot(config.env)
@@ -259,10 +260,10 @@ class Command:
             return config, _folder(path, partial(RunFolder, again=True))
         there = read_config(path)
         config = as_begun(config, there)
-        changed = differences(there.to_plain(), config.to_plain())
-        if changed:
+        apart = differences(there.to_plain(), config.to_plain())
+        if apart:
             raise UserError(
-                f"the run in {path} has other settings: {'; '.join(changed[:3])}; give --out a "
+                f"the run in {path} has other settings: {'; '.join(apart[:3])}; give --out a "
                 "new folder (nothing was changed)"
             )
         if (path / "result.json").exists():

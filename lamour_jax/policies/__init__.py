@@ -22,7 +22,7 @@ import numpy as np
 
 import envs
 from envs.mirror import Mirror
-from lamour_jax.config import RunConfig
+from lamour_jax.config import RunConfig, changed
 from lamour_jax.errors import UserError
 from lamour_jax.files import write_bytes
 from lamour_jax.methods.sero import DropoutPolicy
@@ -149,15 +149,14 @@ def _read_agent(header: PolicyHeader, arrays: dict[str, np.ndarray]) -> Agent:
 
 def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
     """Returns the settings of a run that starts from a policy: its networks are the policy's."""
-    ppo = dataclasses.replace(
-        config.ppo,
-        hidden_sizes=header.hidden_sizes,
-        activation=header.activation,
-        dropout=header.dropout,
-        output=header.output,
-        mirror=header.mirror is not None,
-    )
-    return dataclasses.replace(config, ppo=ppo)
+    shape = {
+        "hidden_sizes": header.hidden_sizes,
+        "activation": header.activation,
+        "dropout": header.dropout,
+        "output": header.output,
+        "mirror": header.mirror is not None,
+    }
+    return changed(config, {f"ppo.{name}": value for name, value in shape.items()})
 
 
 def fresh_header(env: envs.RecoveryEnv, config: RunConfig) -> PolicyHeader:

@@ -92,6 +92,7 @@ class Learner:
         self._env = env
         self._actor = Actor(network, objective, original)
         self._config = config
+        self._per_step = config.per_step(env.control_timestep)
         self._guard = guard or GuardConfig()
         self._iterations = iterations
         self._original = original
@@ -193,7 +194,7 @@ class Learner:
     def _iterate(self, state: TrainState) -> tuple[TrainState, Found]:
         config = self._config
         progress = state.iteration / self._iterations
-        limits = noise.bounds(config, progress)
+        limits = noise.bounds(config, progress, self._per_step.correlation)
         key, rollout_key, update_key = jax.random.split(state.key, 3)
         acting, rollout, bad_states = collect(
             rollout_key,
@@ -321,7 +322,7 @@ class Learner:
             values=values[:-1],
             bootstrap_value=values[-1],
             lambda_=config.gae_lambda,
-            discount=config.discount,
+            discount=self._per_step.discount,
         )
         value_statistics = running_statistics.update(agent.value_statistics, targets)
         own_critic = agent.critic_statistics is not None

@@ -48,14 +48,17 @@ def annealed(ends: tuple[float, float], progress: jax.Array, annealing: float) -
     return start * (end / start) ** jnp.minimum(progress / annealing, 1.0)
 
 
-def bounds(config: PPOConfig, progress: jax.Array) -> NoiseBounds:
-    """Returns the bounds at `progress`, `()` from 0 to 1, through training."""
+def bounds(config: PPOConfig, progress: jax.Array, correlation: float = 0.0) -> NoiseBounds:
+    """Returns the bounds at `progress`, `()` from 0 to 1, through training.
+
+    `correlation` is that of exploration noise from one control step to the next.
+    """
     ceiling = annealed(config.max_std, progress, config.annealing)
     explore = annealed(config.explore_std, progress, config.annealing)
     return NoiseBounds(
         low=jnp.stack([jnp.minimum(config.min_std, ceiling), explore]),
         high=jnp.stack([ceiling, explore]),
-        correlation=jnp.float32(config.explore_correlation),
+        correlation=jnp.float32(correlation),
     )
 
 

@@ -44,7 +44,7 @@ class OriginalStage(Stage):
         self.env = self.load(
             config.training_starts,
             terminate=not has_goal,
-            episode_length=config.training_episode_length,
+            episode_length=config.training_episode_steps(self.evaluated),
         )
         self.header = header if config.policy else policies.fresh_header(self.env, config)
         self.objective = original_task()

@@ -49,12 +49,12 @@ class RecoveryStage(Stage):
         )
         shaped = [policies.with_shape_of(self.header, config) for config in resolved(configs)]
         config = self.config = shaped[0]
+        self.evaluated = self.load(config.start, terminate=False)
         self.env = self.load(
             config.training_starts or config.start,
             terminate=config.terminate,
-            episode_length=config.training_episode_length,
+            episode_length=config.training_episode_steps(self.evaluated),
         )
-        self.evaluated = self.load(config.start, terminate=False)
         self.placement = for_run(config)
         with console.stage("Reward"):
             self.reward = self._load_rewards(shaped, folders, console)
