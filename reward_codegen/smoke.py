@@ -12,6 +12,7 @@ from reward_codegen.reference import Reference
 
 _SCALES = (0.0, 0.1, 0.3, 0.6, 1.0, 1.5)
 _STATES_PER_SCALE = 2
+_WIDE = 3.0  # a larger scale, where the program may do without an exception
 _LEAST_SHARE = 0.05  # of the states that the reward must be finite on
 _APART = 1e-2  # relative difference of single from double precision that counts
 _MOST_APART = 2  # states where it may be so: a threshold falls on the other side
@@ -24,7 +25,8 @@ def smoke_test(reference: Reference, state_size: int, action_size: int) -> None:
         VerificationError: they cannot serve on any of them.
     """
     generator = np.random.default_rng(0)
-    finite = failed = count = apart = 0
+    wide = [generator.uniform(-_WIDE, _WIDE, state_size) for _ in range(_STATES_PER_SCALE)]
+    finite = failed = well = count = tried = apart = 0
     failure = ""
     for scale in _SCALES:
         for _ in range(_STATES_PER_SCALE):
@@ -43,18 +45,23 @@ def smoke_test(reference: Reference, state_size: int, action_size: int) -> None:
                     "depend on the state, as in `for _ in range(10)`",
                     line=reference.endless_loop,
                 )
-            count += 1
+            count, tried = count + 1, tried + 1
             if reference.failure is not None:
                 failed, failure = failed + 1, reference.failure
-            elif np.isfinite(reward):
+                continue
+            well += 1
+            if np.isfinite(reward):
                 finite += 1
                 apart += not np.isclose(single, reward, rtol=_APART, atol=_APART)
-    if failed > (1.0 - _LEAST_SHARE) * count:
+    for state in wide:
+        reference.calculate_reward(state, np.zeros(action_size))
+        failed, tried = failed + (reference.failure is not None), tried + 1
+    if failed > (1.0 - _LEAST_SHARE) * tried:
         raise VerificationError(
             f"calculate_reward raises an exception for all ordinary states ({failure}); "
             "guard only against states that cannot be computed with"
         )
-    if finite < _LEAST_SHARE * count:
+    if finite < _LEAST_SHARE * well:
         raise VerificationError(
             "calculate_reward gives NaN or an infinity for all ordinary states; check logarithms "
             "and roots of negative numbers and divisions by zero"

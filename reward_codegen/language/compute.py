@@ -61,7 +61,9 @@ def _run_numpy(
     for node in needed(results, values):
         args = [values[arg] for arg in node.args]
         value = _numpy_value(node, args, inputs, dtype)
-        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f":
+        if node.op == "const" and not node.is_bool and dtype is np.float32:
+            value = _single(value)
+        elif isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f":
             value = value.astype(dtype)
         values[node] = value
 
@@ -159,7 +161,7 @@ def _run_jax(
 def _jax_value(node: Node, args: list[Any], inputs: Mapping[str, jax.Array]) -> Any:
     match node.op:
         case "const":
-            return node.data if node.is_bool else node.data.astype(np.float32)
+            return node.data if node.is_bool else _single(node.data)
         case "input":
             return inputs[node.data]
         case "take":
@@ -192,6 +194,12 @@ def _jax_value(node: Node, args: list[Any], inputs: Mapping[str, jax.Array]) -> 
     elif node.shape != () and all(np.shape(arg) == () for arg in args):
         args = [jnp.broadcast_to(arg, node.shape) for arg in args]
     return PRIMITIVES[node.op].jax(*args)
+
+
+def _single(data: np.ndarray) -> np.ndarray:
+    """A constant in single precision; what is finite stays finite."""
+    largest = float(np.finfo(np.float32).max)
+    return np.where(np.isfinite(data), np.clip(data, -largest, largest), data).astype(np.float32)
 
 
 def _jax_results(value: Any, node: Node) -> Any:

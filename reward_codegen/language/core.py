@@ -6,6 +6,7 @@ are here. Where it is known who is here, nothing is selected.
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -456,4 +457,6 @@ def known(action: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         raise ProgramError("AxisError", str(error)) from None
     except Exception as error:
         message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        if isinstance(error, IndexError):
+            message = re.sub(r"out of bounds (.*) with size (\d+)", r"out of range \1 of \2 entries", message)
         raise ProgramError(type(error).__name__, message) from None

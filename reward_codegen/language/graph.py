@@ -132,6 +132,8 @@ class Graph:
         return self._node(op, args, shape=shape, is_bool=primitive.gives_bool)
 
     def _check_range(self, op: str, args: tuple[Node, ...]) -> None:
+        if op == "add" and any(arg.op == "exp" for arg in args):
+            return  # the log of it is taken care of
         for arg in args:
             if arg.op != "const" or arg.is_bool or op in _ONLY_COMPARES:
                 continue

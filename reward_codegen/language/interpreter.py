@@ -67,6 +67,7 @@ class Interpreter(Expressions):
         self._depth = 0
         self._handled: list[ExceptionValue] = []
         self.loop_level = 0
+        self.while_depth = 0
         self.endless: list[tuple[int, Truth]] = []
         self.terms: Value = None
         self.seen: dict[tuple[int, str], None] = {}
@@ -315,6 +316,8 @@ class Interpreter(Expressions):
             if container.type.name == "s_":
                 return index
             return numpy_table.indexer(container.type.name, None)(self, (index,), {})
+        if isinstance(container, Type):
+            return container  # List[float] and its like
         if isinstance(container, Class) and container.kind == "enum":
             return self.attribute(container, str(self.look(index)))
         return super().getitem(container, index)
@@ -322,10 +325,41 @@ class Interpreter(Expressions):
     def _others(self, symbol: str, left: Value, right: Value) -> Value:
         if symbol == "*" and isinstance(left, Rotation) and isinstance(right, Rotation):
             return rotation.compose(self, left, right)
+        if text.StateText in (type(left), type(right)):
+            if symbol in "+%" and all(
+                isinstance(v, str | text.StateText) for v in (left, right)[: 2 - (symbol == "%")]
+            ):
+                return text.StateText()
+            text.refuse()
         pair = [self._plain_enum(value) for value in (left, right)]
         if pair != [left, right] and symbol not in ("is", "in"):
             return self.binary(symbol, *pair)
         return super()._others(symbol, left, right)
+
+    def truth(self, value: Value) -> Truth:
+        if isinstance(value, text.StateText):
+            text.refuse()
+        return super().truth(value)
+
+    def equal(self, left: Value, right: Value) -> Truth:
+        if text.StateText in (type(left), type(right)):
+            text.refuse()
+        return super().equal(left, right)
+
+    def key(self, value: Value) -> Any:
+        if isinstance(value, text.StateText):
+            text.refuse()
+        return super().key(value)
+
+    def contains(self, item: Value, container: Value) -> Truth:
+        if text.StateText in (type(item), type(container)):
+            text.refuse()
+        return super().contains(item, container)
+
+    def entries(self, value: Value) -> Any:
+        if isinstance(value, text.StateText):
+            text.refuse()
+        return super().entries(value)
 
     @staticmethod
     def _plain_enum(value: Value) -> Value:
@@ -399,6 +433,9 @@ class Interpreter(Expressions):
         self, function: Builtin | Type, args: tuple[Value, ...], keywords: dict[str, Value]
     ) -> Value:
         args = tuple(self.look(arg) for arg in args)
+        if function.name not in text.TAKE_TEXT:
+            if any(isinstance(v, text.StateText) for v in (*args, *keywords.values())):
+                text.refuse()
         if not (isinstance(function, Builtin) and function.name in python_table.TAKE_CHOICES):
             for place, arg in enumerate(args):
                 if isinstance(arg, Choice):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reward_codegen.language.interpreter import Interpreter
 
 _MAX_TRIALS = 6  # until what goes round no longer changes
+_UNROLLED_INSIDE = 2  # rounds of a loop within a loop
 _KINDS = "bif"
 
 
@@ -52,6 +53,7 @@ def while_loop(
     alive = True
     forever = isinstance(node, ast.While) and isinstance(node.test, ast.Constant)
     m.speculative += 1
+    m.while_depth += 1
     try:
         while alive:
             truth = m.settle(test())
@@ -66,7 +68,7 @@ def while_loop(
             rounds += 1
             if rounds > UNROLLED_ITERATIONS + MAX_LOOP_ITERATIONS:
                 raise BudgetExceeded(f"this loop takes more than {rounds - 1:,} iterations")
-            if traced > UNROLLED_ITERATIONS:
+            if traced > (UNROLLED_ITERATIONS if m.while_depth == 1 else _UNROLLED_INSIDE):
                 _rolled(m, test, body, node)
                 break
             before = len(m.exits)
@@ -74,6 +76,7 @@ def while_loop(
             traced += forever and len(m.exits) > before
     finally:
         m.speculative -= 1
+        m.while_depth -= 1
     m.count_rounds(node, rounds)
     done = m.take_exits(start, "done")
     if done:
@@ -133,7 +136,7 @@ def _round(
 ) -> _Trial:
     """One round on placeholders; everything is put back afterwards."""
     journal, failed, start, mark = m.journal, m.failed, len(m.exits), next(SERIALS)
-    failures = list(m.failures)
+    failures, endless = list(m.failures), list(m.endless)
     before = {key: _raw(*key) for key in shapes}
     m.journal, m.failed = [], False
     try:
@@ -162,7 +165,8 @@ def _round(
         for key, old in before.items():
             _put_back(key, old)
         del m.exits[start:]
-        m.journal, m.failed, m.failures = journal, failed, failures
+        m.journal, m.failed = journal, failed
+        m.failures, m.endless = failures, endless
 
 
 def _raw(owner: Any, name: Any) -> Any:

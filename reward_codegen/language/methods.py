@@ -108,6 +108,8 @@ def _of_array(m: "Interpreter", owner: Value, name: str) -> Value:
             return Builtin(name, lambda m, a, k: known(owner.is_integer))  # type: ignore[union-attr]
         if name == "real":
             return owner
+        if hasattr(owner, name):
+            raise NameNotAdmitted(f"the attribute {name} of {kind_of(owner)} is not admitted")
         raise ProgramError("AttributeError", f"{kind_of(owner)} of Python has no attribute `{name}`")
     if isinstance(owner, Num) and name == "is_integer":
         whole = m.graph.apply("eq", m.graph.apply("floor", owner.node), owner.node)

@@ -353,7 +353,7 @@ def library(name: str) -> Call:
                 given[key] = m.array(value)
         if any(isinstance(value, Selection) for value in given.values()):
             return of_selection(m, name, given)
-        result = _library_value(m, name, given)
+        result = _library_value(m, name, given, arrays)
         if dtype is not None:
             result = cast(m, result, number_type(m, dtype))
         return result if out is None else into(m, result, out)
@@ -361,25 +361,22 @@ def library(name: str) -> Call:
     return call
 
 
-def _library_value(m: "Interpreter", name: str, given: dict[str, Any]) -> Value:
-    operands = {k: v for k, v in given.items() if isinstance(v, Array | Num)}
+def _library_value(
+    m: "Interpreter", name: str, given: dict[str, Any], arrays: set[str]
+) -> Value:
+    operands = {k: v for k, v in given.items() if k in arrays}
     fixed = any(isinstance(v, Array) and v.buffer.fixed for v in operands.values())
     sizes = [v.index.size for v in operands.values() if isinstance(v, Array)]
     _limit(m, name, given, sizes)
     contents = {k: m.known_array(v) if isinstance(v, Array) else v for k, v in given.items()}
     numpy_form = NUMPY_FORMS.get(name) or resolve(np, name)
-    if all(k not in operands or contents[k] is not None and not isinstance(v, Num)
-           for k, v in given.items()):  # fmt: skip
+    if all(contents[k] is not None and not isinstance(v, Num) for k, v in operands.items()):
         return m.of_known(_called(numpy_form, contents), fixed)
     if name == "linalg.norm":
         _check_norm(given)
     positional, nodes, witnesses = [], [], {}
     for key, value in given.items():
-        if key not in operands and not isinstance(value, np.generic | float | int):
-            positional.append((key, ("static", value)))
-            witnesses[key] = value
-            continue
-        if not (key in operands or isinstance(value, np.generic | float)):
+        if key not in operands:
             positional.append((key, ("static", value)))
             witnesses[key] = value
             continue

@@ -27,6 +27,16 @@ class StateText:
     """A string that depends on the state: fit for a message and nothing else."""
 
 
+TAKE_TEXT = frozenset({"print", "no-op", "str", "append", "join", "isinstance", "list", "tuple"})
+
+
+def refuse() -> None:
+    """Refuse a string that depends on the state where a value is needed."""
+    raise ShapeError(
+        "a string that depends on the state is admitted in messages only; use if/elif on the state"
+    )
+
+
 def plain(m: Any, value: Value) -> Any:
     """A known value as Python has it, for formatting; raises KeyError where it is not known."""
     value = m.look(value)
@@ -66,7 +76,7 @@ def formatted(m: Any, value: Value, spec: Value, conversion: str) -> Value:
     try:
         content = plain(m, value)
     except KeyError:
-        return _unknown(value)
+        return StateText()
     if any(len(part) > 4 for part in _digits(spec)):
         raise ShapeError("a width or precision of more than four digits is not admitted")
     if isinstance(content, Instance):
@@ -74,10 +84,6 @@ def formatted(m: Any, value: Value, spec: Value, conversion: str) -> Value:
     if conversion:
         content = known({"r": repr, "s": str, "a": ascii}[conversion], content)
     return limited(known(format, content, spec))
-
-
-def _unknown(value: Value) -> Value:
-    return StateText()
 
 
 def _digits(spec: str) -> list[str]:

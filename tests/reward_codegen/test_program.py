@@ -93,7 +93,7 @@ def calculate_reward(state, action):
 
 def test_where_the_program_raises_the_state_has_not_recovered() -> None:
     program = compiled(FAILING, 3, 1)
-    reference = Reference.from_source(program.source)
+    reference = Reference(program)
     action = np.zeros(1)
     cases = {
         (0.5, 2.0, 0.0): 3.0,
