@@ -25,7 +25,6 @@ def smoke_test(reference: Reference, state_size: int, action_size: int) -> None:
         VerificationError: they cannot serve on any of them.
     """
     generator = np.random.default_rng(0)
-    wide = [generator.uniform(-_WIDE, _WIDE, state_size) for _ in range(_STATES_PER_SCALE)]
     finite = failed = well = count = tried = apart = 0
     failure = ""
     for scale in _SCALES:
@@ -53,7 +52,8 @@ def smoke_test(reference: Reference, state_size: int, action_size: int) -> None:
             if np.isfinite(reward):
                 finite += 1
                 apart += not np.isclose(single, reward, rtol=_APART, atol=_APART)
-    for state in wide:
+    for _ in range(_STATES_PER_SCALE):
+        state = generator.uniform(-_WIDE, _WIDE, state_size)
         reference.calculate_reward(state, np.zeros(action_size))
         failed, tried = failed + (reference.failure is not None), tried + 1
     if failed > (1.0 - _LEAST_SHARE) * tried:

@@ -293,15 +293,32 @@ class Core:
 
     def _given(self, condition: Node, holds: bool, value: Value) -> Value:
         """A value where a condition is known."""
-        if isinstance(value, Choice):
-            facts: dict[Node, bool] = {}
-            learn(facts, condition, holds)
-            while isinstance(value, Choice):
-                which = settle(self.graph, value.condition, facts)
-                if isinstance(which, Node):
-                    break
-                value = value.then if which else value.other
+        if not isinstance(value, Choice | Num) or (
+            isinstance(value, Num) and value.node.op != "select"
+        ):
+            return value
+        facts: dict[Node, bool] = {}
+        learn(facts, condition, holds)
+        while isinstance(value, Choice):
+            which = settle(self.graph, value.condition, facts)
+            if isinstance(which, Node):
+                break
+            value = value.then if which else value.other
+        if isinstance(value, Num):
+            node = value.node
+            while node.op == "select" and node.args[0] in facts:
+                node = node.args[1] if facts[node.args[0]] else node.args[2]
+            if node is not value.node:
+                return Num(node, value.kind, value.numpy)
         return value
+
+    def merge_on(self, conditions: Sequence[Node], then: Value, other: Value) -> Value:
+        """`then` where all conditions hold: one choice within the other, as one would write it."""
+        if not conditions:
+            return then
+        first, *rest = conditions
+        inner = self.merge_on(rest, then, self._given(first, True, other))
+        return self.merge(first, inner, other)
 
     def _merge_numbers(self, condition: Node, first: Num, second: Num) -> Num | None:
         numpy = self.pick(condition, first.numpy, second.numpy)
@@ -427,6 +444,7 @@ class Core:
             *((graph.and_(graph.not_(condition), p), item) for p, item in old[same:]),
         ]
         self.budget.elements(len(entries), "a list")
+        self.budget.step(20 * (len(entries) - same))
         return tuple(entries)
 
 

@@ -111,13 +111,13 @@ class Expressions(Indexing):
         assert frame is not None
         path = self.here
         if frame is self.frame and not frame.captured:
-            condition = self.mask(path.local)
+            conditions = path.local
         else:
-            condition = self.mask(n for n in path.full if n not in frame.birth)
+            conditions = tuple(n for n in path.full if n not in frame.birth)
         old = frame.variables.get(name, UNDEFINED)
         if self.journal is not None:
             self.journal.append((frame, name, old))
-        frame.variables[name] = self.merge(condition, value, old)
+        frame.variables[name] = self.merge_on(conditions, value, old)
 
     def _eval_NamedExpr(self, node: ast.NamedExpr) -> Value:
         value = self.eval(node.value)

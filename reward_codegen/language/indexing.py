@@ -119,6 +119,7 @@ class Indexing(Operators):
         found = []
         for present, item in self.entries(value):
             here = self.settle(present)
+            self.budget.step(1 if isinstance(here, bool) else 20)
             if here is not False:
                 found.append((here, item))
             self.budget.elements(len(found), "a sequence")

@@ -266,11 +266,16 @@ def into(m: "Interpreter", result: Value, out: Value) -> Value:
         if isinstance(result, Array) and result.shape == ():
             return m.of_node(m.node_of(result), result.dtype)
         return result
-    if not isinstance(out, Array) or out.shape == () and m.plain_number(result) is None:
-        if isinstance(out, Array) or m.plain_number(out) is None:
-            return m.of_node(m.node_of(as_array(m, result)), as_array(m, result).dtype)
-        raise ProgramError("TypeError", "out must be an array")
-    m.assign_whole(out, result)
+    if not isinstance(out, Array):
+        raise ProgramError("TypeError", "return arrays must be of ArrayType")
+    array = as_array(m, result)
+    if array.shape != out.shape:
+        raise ProgramError(
+            "ValueError", f"a result of shape {array.shape} does not fit `out` of shape {out.shape}"
+        )
+    if not np.can_cast(array.dtype, out.dtype, "same_kind"):
+        raise ProgramError("UFuncTypeError", "a float result does not fit into integers")
+    m.assign_whole(out, array)
     return out
 
 
@@ -649,6 +654,8 @@ def converted(m: "Interpreter", value: Value, dtype: Value, ndmin: int, copy: bo
         array = as_array(m, result)
     elif copy and array is value:
         array = copied(m, array)
+    if ndmin > 16:
+        raise ShapeError("an array of more than 16 dimensions is not admitted")
     if ndmin > len(array.shape):
         return Array(array.buffer, array.index.reshape((1,) * (ndmin - len(array.shape)) + array.shape))
     return array

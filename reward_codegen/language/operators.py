@@ -110,6 +110,7 @@ class Operators(Core):
 
     def array(self, value: Value, what: str = "this") -> Value:
         """A value as NumPy takes it where an array may stand: an Array, a Selection or a number."""
+        self.budget.step()
         value = self.look(value)
         if isinstance(value, Array | Num | Selection) or is_known_number(value):
             return value
@@ -354,10 +355,11 @@ class Operators(Core):
         if symbol == "@":
             return self.call_named("matmul", (left, right))
         if not any(part is None or isinstance(part, Num) for part in parts):
-            known(np.broadcast_shapes, *(np.shape(part) for part in parts))
+            shape = known(np.broadcast_shapes, *(np.shape(part) for part in parts))
+            self.budget.elements(math.prod(shape))
             return self.of_known(known(PYTHON[symbol], *parts), fixed)
         (a, first), (b, second) = self.operand(left), self.operand(right)
-        known(np.broadcast_shapes, a.shape, b.shape)
+        self.budget.elements(math.prod(known(np.broadcast_shapes, a.shape, b.shape)))
         return self.entrywise(symbol, a, first, b, second, fixed)
 
     def call_named(self, name: str, args: tuple[Value, ...]) -> Value:

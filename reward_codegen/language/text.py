@@ -39,6 +39,7 @@ def refuse() -> None:
 
 def plain(m: Any, value: Value) -> Any:
     """A known value as Python has it, for formatting; raises KeyError where it is not known."""
+    m.budget.step()
     value = m.look(value)
     if value is None or isinstance(value, str | range) or is_known_number(value):
         return value
