@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reward_codegen.language_model import (
+from reward_codegen.writer.language_model import (
     LanguageModel,
     LanguageModelError,
     Reply,
@@ -33,8 +33,8 @@ class CachedModel:
 
     A reply is found again if everything is the same that decides it: the model, its parameters,
     the prompts, the pictures, temperature, output budget and seed. Blocked, empty, cut-off and
-    refusing replies are not kept. Files are only ever added; of several for one request the newest
-    counts. A folder that cannot be written is as good as none.
+    refusing replies are not kept; that a model takes no pictures is. Files are only ever added; of
+    several for one request the newest counts. A folder that cannot be written is as good as none.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class CachedModel:
                     return reply
         self._say(f"asking {self.name} ...")
         reply = self._model.ask(request)
-        if reply.finish_reason == "stop" and _is_usable(reply):
+        if _is_complete(reply):
             self._write(key, {**question, "reply": dataclasses.asdict(reply)})
         return reply
 
@@ -107,12 +107,14 @@ class CachedModel:
             return
 
 
-def _is_usable(reply: Reply) -> bool:
+def _is_complete(reply: Reply) -> bool:
+    if reply.finish_reason == "no pictures":
+        return True
     try:
         usable_text(reply)
     except LanguageModelError:
         return False
-    return True
+    return reply.finish_reason == "stop"
 
 
 def _read(file: Path) -> Reply | None:

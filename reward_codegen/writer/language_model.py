@@ -1,8 +1,7 @@
 """What a language model is here: text and pictures in, text and usage out.
 
-A model of another maker is one file: a class with the two attributes and the one method of
-`LanguageModel`. What a reply's finish means, and what is said when a reply is none, stands here,
-once for all models.
+A model is a class with the two attributes and the one method of `LanguageModel`. What a reply's
+finish means, and what is said when a reply cannot be used, stands here once for all models.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from reward_codegen.errors import shorten
 
-FinishReason = Literal["stop", "length", "blocked", "other"]
+FinishReason = Literal["stop", "length", "blocked", "refused", "no pictures", "other"]
 
 # How replies begin that decline the task instead of doing it.
 _REFUSAL = re.compile(
@@ -52,6 +51,10 @@ class RefusedReply(UnusableReply):
     """The model wrote that it will not do the task."""
 
 
+class PictureRefused(UnusableReply):
+    """The model takes no pictures; the same in words may be answered."""
+
+
 class MalformedReply(UnusableReply):
     """What came back is not what the model's protocol promises."""
 
@@ -85,6 +88,10 @@ class Request:
     output_tokens: int = 500
     seed: int = 0
 
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Picture))
+
     def to_json(self) -> dict[str, Any]:
         """All that decides the reply, as plain JSON; pictures by their SHA-256."""
         parts = [
@@ -115,9 +122,9 @@ class Reply:
 
     Attributes:
         text: the visible text, possibly empty.
-        finish_reason: `stop` (complete), `length` (output budget used up), `blocked` (by a filter)
-            or `other`.
-        detail: the model's own word for it, such as `SAFETY`.
+        finish_reason: `stop` (complete), `length` (output budget used up), `blocked` (by a filter),
+            `refused` (the model declined), `no pictures` (the model takes none) or `other`.
+        detail: the service's own word for it, such as `SAFETY`.
         usage: the tokens that it took.
         model_version: the exact model that answered, as it names itself.
         from_cache: whether it was answered before and nothing was sent now.
@@ -136,7 +143,7 @@ class LanguageModel(Protocol):
 
     @property
     def name(self) -> str:
-        """The model, as its maker names it."""
+        """The model, as `--model` names it."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -154,18 +161,23 @@ class LanguageModel(Protocol):
 def usable_text(reply: Reply) -> str:
     """Returns the reply's text, if there is any to go on with.
 
-    A text that was cut off is returned too: whether it is enough, its reader finds out.
+    A text that was cut off is returned too: its reader finds out whether it is enough.
 
     Raises:
-        BlockedReply, TruncatedReply, EmptyReply, RefusedReply: there is none, and why.
+        BlockedReply, PictureRefused, TruncatedReply, EmptyReply, RefusedReply: there is none, and
+            why.
     """
     reason = f" ({reply.detail})" if reply.detail else ""
+    text = reply.text.strip()
     if reply.finish_reason == "blocked":
         raise BlockedReply(
             f"the model's filter blocked the request or its reply{reason}; the prompts as sent are "
             "in the attempt's folder, and another model may answer them"
         )
-    text = reply.text.strip()
+    if reply.finish_reason == "no pictures":
+        raise PictureRefused(f"the model takes no pictures{reason}")
+    if reply.finish_reason == "refused":
+        raise RefusedReply(f"the model declined: {shorten(text, 160)}")
     if not text and reply.finish_reason == "length":
         thoughts = reply.usage.thinking_tokens
         spent = f", {thoughts:,} tokens of it by thinking" if thoughts else ", probably by thinking"

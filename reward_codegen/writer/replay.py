@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from reward_codegen.language_model import LanguageModelError, ModelUnavailable, Reply, Request
+from reward_codegen.writer.language_model import (
+    LanguageModelError,
+    ModelUnavailable,
+    Reply,
+    Request,
+)
 
 
 class ReplayModel:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reward_codegen.language_model import LanguageModel, Picture, Reply, Request
+from reward_codegen.writer.language_model import LanguageModel, Picture, Reply, Request
 
 
 class AttemptLog:
@@ -48,9 +48,8 @@ class AttemptLog:
         )
         attempt.write("system.md", request.system)
         attempt.write("prompt.md", prompt)
-        for part in request.parts:
-            if isinstance(part, Picture):
-                attempt.write_bytes("picture.png", part.png)
+        for picture in request.pictures:
+            attempt.write_bytes("picture.png", picture.png)
         attempt.write_json(
             "request.json",
             {
@@ -59,7 +58,7 @@ class AttemptLog:
                 "temperature": request.temperature,
                 "output_tokens": request.output_tokens,
                 "seed": request.seed,
-                "pictures": [p.sha256 for p in request.parts if isinstance(p, Picture)],
+                "pictures": [picture.sha256 for picture in request.pictures],
                 "system_sha256": _sha256(request.system),
                 "prompt_sha256": _sha256(prompt),
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
