@@ -26,6 +26,7 @@ from reward_codegen.reading import decode
 CPU_SECONDS = 5
 MEMORY_BYTES = 768 * 2**20  # beyond what Python and JAX hold before they begin
 WALL_SECONDS = 60.0
+CHILD = ["-m", "reward_codegen.safely"]
 
 # No keys of language models, no settings of accelerators.
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
@@ -69,7 +70,7 @@ def _ask(request: str) -> dict[str, Any]:
     path = os.pathsep.join([root, *filter(None, [kept.get("PYTHONPATH")])])
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "reward_codegen.safely"],
+        [sys.executable, "-P", *CHILD],
         env={**kept, **threads, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -82,7 +83,7 @@ def _ask(request: str) -> dict[str, Any]:
         output, complaints = child.communicate(request, timeout=WALL_SECONDS)
     except subprocess.TimeoutExpired:
         raise BudgetExceeded(
-            f"the program takes more than {WALL_SECONDS:.0f} s to compile; {_SHORTER}"
+            f"the program takes more than {WALL_SECONDS:g} s to compile; {_SHORTER}"
         ) from None
     finally:
         child.kill()
