@@ -14,7 +14,7 @@ import yaml
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import POLICY_SCALES, GuardConfig, PPOConfig
 from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS
-from reward_codegen.gemini import DEFAULT_MODEL
+from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 
 Stage = Literal["recovery", "original"]
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -78,7 +78,7 @@ class RewardConfig:
     """How reward code is asked for from a language model, and how it is checked.
 
     Attributes:
-        model: the language model, as its maker names it.
+        model: the language model: a Gemini model, or `openai/NAME`.
         candidates: programs to sample; of those that verify the best is trained on.
         repairs: how often a program that cannot be used is sent back with the reason.
         temperature: of sampling several candidates; a single one is asked for at 0.
@@ -103,7 +103,7 @@ class RunConfig:
         stage: `recovery`, or `original` to train an original policy anew.
         engine: physics engine.
         method: what is optimised, a name of `lamour_jax.methods.METHODS`.
-        reward: `auto`, `library`, `gemini`, or the path of a file with reward code.
+        reward: `auto`, `library`, `model`, or the path of a file with reward code.
         reward_options: how a language model is asked, and how its code is checked.
         start: the start that is evaluated, and trained from unless `training_starts` says more.
         training_starts: starts of training episodes and their shares.

@@ -22,8 +22,8 @@ from lamour_jax import policies, recoveries
 from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
-from reward_codegen.generate import RewardTask
 from reward_codegen.verify import Probes
+from reward_codegen.writer.task import RewardTask
 
 _SEED = 3_000_017  # of the probes: they are the same for every run and seed
 _STARTS = 64  # out-of-distribution starts
@@ -228,23 +228,44 @@ def _slerp(first: np.ndarray, last: np.ndarray, fraction: float) -> np.ndarray:
     return parts / np.sin(angle)
 
 
-def state_in_words(description: str, obs: np.ndarray) -> str:
-    """Returns a line for each state entry that is not 0, with its meaning from the description."""
+def state_in_words(description: str, state: np.ndarray) -> str:
+    """Returns every entry of a state that is not 0, with its meaning where that is known.
+
+    Args:
+        description: of the environment; a table under "## State" says what entries mean.
+        state: `(state_size,)`.
+    """
     table = description.partition("\n## State")[2].partition("\n## ")[0]
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
         for line in table.splitlines()
         if re.match(r"\| *\d+ *(\|[^|]*){3}", line)
     ]
+    meanings = {int(row[0]): (row[2], row[3].strip("-")) for row in rows}
     lines = []
-    for row in rows:
-        index, meaning, unit = int(row[0]), row[2], row[3]
-        if index >= len(obs):
-            continue  # of a description that is not ours
-        value = float(obs[index])
-        if abs(value) >= 5e-4:
-            lines.append(f"- state[{index}] = {value:.3f} {unit.replace('-', '')}: {meaning}")
-    return "\n".join([*lines, "- all other entries of the state are 0"])
+    unnamed: list[int] = []  # neighbours without a meaning share a line
+
+    def end_of_line() -> None:
+        if unnamed:
+            values = ", ".join(f"{state[index]:.3f}" for index in unnamed)
+            last = f" to state[{unnamed[-1]}]" if len(unnamed) > 1 else ""
+            lines.append(f"- state[{unnamed[0]}]{last} = {values}")
+            unnamed.clear()
+
+    shown = np.flatnonzero(~(np.abs(state) < 5e-4)).tolist()  # NaN too
+    for index in shown:
+        if index in meanings or len(unnamed) == 10 or unnamed[-1:] not in ([], [index - 1]):
+            end_of_line()
+        if index in meanings:
+            meaning, unit = meanings[index]
+            value = f"{state[index]:.3f} {unit}".strip()
+            lines.append(f"- state[{index}] = {value}: {meaning}")
+        else:
+            unnamed.append(index)
+    end_of_line()
+    if len(shown) < len(state):
+        lines.append(f"- {'all other' if shown else 'all'} entries of the state are 0")
+    return "\n".join(lines)
 
 
 def _get(name: str) -> type[RecoveryEnv]:
@@ -256,8 +277,10 @@ def _get(name: str) -> type[RecoveryEnv]:
 
 def _pose(env: RecoveryEnv, start: str) -> tuple[jax.Array, jax.Array]:
     """Positions and velocities at a start, without its noise; the first pose of a bank."""
-    qpos = np.atleast_2d(env.all_starts()[start].qpos)[0]
-    return jnp.asarray(qpos, jnp.float32), jnp.zeros(env.model.nv)
+    begin = env.all_starts()[start]
+    qpos = np.atleast_2d(begin.qpos)[0]
+    qvel = np.broadcast_to(np.atleast_2d(begin.qvel)[0], env.model.nv)
+    return jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32)
 
 
 def _state(env: RecoveryEnv, start: str) -> jax.Array:

@@ -41,7 +41,7 @@ from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recoveries, run_recovery
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import require_accelerator, run_facts, set_precision
-from reward_codegen.gemini import DEFAULT_MODEL
+from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Arguments:
     method: str = "lamour"
     """What is optimised: lamour, lamour-no-lpc, lamour-switch, sero, env or zero."""
     reward: str = "auto"
-    """auto (gemini if a key is set, else library), library, gemini, or the path of a file."""
+    """auto (model if its key is set, else library), library, model, or the path of a file."""
     model: str = DEFAULT_MODEL
-    """The language model that --reward gemini asks."""
+    """The language model that --reward model asks: a Gemini model, or openai/NAME."""
     candidates: int = 1
     """Reward programs to ask it for; the best that verifies is used."""
     regenerate: bool = False

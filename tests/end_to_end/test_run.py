@@ -127,7 +127,7 @@ def recovery(original: Run, cache: Path, tmp_path_factory: pytest.TempPathFactor
         patch.setenv("WANDB_API_KEY", LOGGER_KEY)
         program = library.source("half_cheetah")
         server.script = [text("It lies."), text("Turn over."), text(f"```python\n{program}```")]
-        return run(folder, "--policy", policy, "--reward", "gemini")
+        return run(folder, "--policy", policy, "--reward", "model")
 
 
 def expected_config(arguments: list[str]) -> RunConfig:
@@ -247,7 +247,7 @@ def test_reward_is_the_one_of_the_result(recovery: Run) -> None:
     source = recovery.folder.joinpath("reward.py").read_bytes()
     result = recovery.result()
     assert hashlib.sha256(source).hexdigest() == result["reward_sha256"]
-    assert result["reward_source"] == "gemini/gemini-test-001"
+    assert result["reward_source"] == "model/gemini-test-001"
 
 
 def test_keys_are_nowhere(recovery: Run, cache: Path) -> None:

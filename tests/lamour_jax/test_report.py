@@ -90,7 +90,7 @@ def test_only_its_own_scripts_may_run(made: str) -> None:
 
 
 def test_what_others_wrote_is_shown_and_never_obeyed(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", reward_source=f"gemini/{HOSTILE}", device=HOSTILE)
+    folder = write(tmp_path / "run", reward_source=f"model/{HOSTILE}", device=HOSTILE)
     write_generation(folder, HOSTILE)
     (folder / "reward.py").write_text(f"# {HOSTILE}\n")
     findings = [{"check": "rising", "severity": "error", "message": HOSTILE}]

@@ -249,7 +249,7 @@ def test_reward_file_that_cannot_be_read(
 ) -> None:
     message = error(capsys, "--policy", policy, "--reward", path)
     assert f"--reward {path}: " in message
-    assert "give auto, library, gemini, or the path of a file" in message
+    assert "give auto, library, model, or the path of a file" in message
 
 
 def test_engine_that_is_not_installed(

@@ -17,7 +17,7 @@ import lamour_jax.reward_task as reward_task_module
 from lamour_jax.reward_task import reward_task
 from reward_codegen import library
 from reward_codegen.__main__ import main
-from reward_codegen.generate import RewardTask
+from reward_codegen.writer.task import RewardTask
 
 from .gemini_server import KEY, GeminiServer, text, wrong_key
 from .toy_task import BEHAVIOUR, OBSERVED
