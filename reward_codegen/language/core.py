@@ -360,6 +360,18 @@ class Core:
             return self._merge_numbers(value.condition, first, second)
         return self.plain_number(value)
 
+    def value_of(self, value: Value) -> Num | None:
+        """The same as a plain value, of choices between numbers of different kinds too."""
+        value = self.look(value)
+        if isinstance(value, Choice):
+            first, second = self.value_of(value.then), self.value_of(value.other)
+            if first is None or second is None:
+                return None
+            nodes = self.graph.real(first.node), self.graph.real(second.node)
+            numpy = self.pick(value.condition, first.numpy, second.numpy)
+            return Num(self.graph.select(value.condition, *nodes), "f", numpy)
+        return self.number(value)
+
     def node_of(self, array: Array) -> Node:
         """The present entries of an array."""
         content = array.buffer.content

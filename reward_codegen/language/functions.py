@@ -45,6 +45,8 @@ JAX_FORMS: Final[dict[str, Callable[..., Any]]] = {
     "nn.softmax": jax.nn.softmax,
     "nn.logsumexp": jax.nn.logsumexp,
     "isin": _jax_isin,
+    "sort": lambda a, axis=-1, kind=None: jnp.sort(a, axis=axis),
+    "argsort": lambda a, axis=-1, kind=None: jnp.argsort(a, axis=axis),
     "any": _reduced(lax.reduce_or, jnp.any),
     "all": _reduced(lax.reduce_and, jnp.all),
     "sum": _reduced(lax.reduce_sum, jnp.sum),

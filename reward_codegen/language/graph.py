@@ -285,7 +285,7 @@ class Graph:
             if index.size <= _STACKED:
                 return self.stack([node.args[place] for place in index.flat], index.shape)
         elif node.op == "join":
-            found = self._from_one_part(node, index)
+            found = self._from_fewer_parts(node, index)
             if found is not None:
                 return found
         elif node.shape == () and index.size == 1 and index.shape == ():
@@ -304,14 +304,19 @@ class Graph:
         own = np.broadcast_to(np.arange(arg.size).reshape(arg.shape), shape)
         return self.take(arg, own.reshape(-1)[index])
 
-    def _from_one_part(self, node: Node, index: np.ndarray) -> Node | None:
-        start = 0
-        for arg in node.args:
-            end = start + arg.size
-            if index.size and start <= index.min() and index.max() < end:
-                return self.take(arg, index - start)
-            start = end
-        return None
+    def _from_fewer_parts(self, node: Node, index: np.ndarray) -> Node | None:
+        """The same entries from those parts of a join alone that they come from."""
+        ends = np.cumsum([arg.size for arg in node.args])
+        which = np.searchsorted(ends, index, side="right")
+        used = np.unique(which)
+        if len(used) == len(node.args) or not index.size:
+            return None
+        starts = ends - np.array([arg.size for arg in node.args])
+        parts = [node.args[k] for k in used]
+        offsets = np.concatenate([[0], np.cumsum([part.size for part in parts])])
+        moved = np.searchsorted(used, which)
+        index = index - starts[which] + offsets[moved]
+        return self.take(parts[0] if len(parts) == 1 else self.join(parts), index)
 
     def put(self, node: Node, index: np.ndarray, values: Node) -> Node:
         """`node` with other entries at known places: in order, so that the last of two counts."""
@@ -328,17 +333,19 @@ class Graph:
         origin = np.arange(size)
         origin[index.reshape(-1)] = size + np.arange(index.size)
         origin = origin.reshape(node.shape)
-        if size <= _STACKED and values.size <= 4:
-            flat = np.arange(size)
+        if node.op in ("const", "stack") and size <= _STACKED and values.size <= 4:
             parts = [
                 self.take(node, np.asarray(place))
                 if place < size
-                else self.take(values, np.asarray(place - size)
-                               if values.shape == () else np.asarray(place - size))
+                else self.take(values, np.asarray(place - size))
                 for place in origin.reshape(-1)
             ]
-            if node.op in ("const", "stack") or flat.size <= 4:
-                return self.stack(parts, node.shape)
+            return self.stack(parts, node.shape)
+        if node.op == "take":
+            base = node.args[0]
+            kept = node.data.reshape(-1)[np.minimum(origin, size - 1)]
+            origin = np.where(origin < size, kept, origin - size + base.size)
+            node = base
         return self.take(self.join([node, values]), origin)
 
     def stack(self, entries: list[Node], shape: tuple[int, ...]) -> Node:

@@ -537,7 +537,8 @@ class Indexing(Operators):
                 "TypeError", "this array cannot be changed in place; with JAX write x.at[...].set(...)"
             )
         parts = self._parts(index)
-        value = self.array(value)
+        plain = self.value_of(value) if buffer.dtype.kind == "f" else None
+        value = self.array(value) if plain is None else plain
         content = buffer.content
         old = content if isinstance(content, Node) else graph.constant(content)
         if buffer.dtype.kind not in "fib":

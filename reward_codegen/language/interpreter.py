@@ -451,6 +451,11 @@ class Interpreter(Expressions):
                         self.distribute(arg, with_part) if number is None else with_part(number)
                     )
         keywords = {name: self.look(value) for name, value in keywords.items()}
+        for key, value in keywords.items():
+            if isinstance(value, Choice) and isinstance(function, Builtin) and key == "out":
+                return self.distribute(
+                    value, lambda p, k=key: self._call_builtin(function, args, {**keywords, k: p})
+                )
         if isinstance(function, Type):
             return python_table.construct(self, function, args, keywords)
         return function.call(self, args, keywords)
@@ -845,7 +850,7 @@ def returned_number(m: Interpreter, name: str, value: Value) -> Num | None:
     value = m.look(value)
     if isinstance(value, Choice):
         try:
-            value = m.number(value) or m.array(value)
+            value = m.value_of(value) or m.array(value)
         except (RewardCodeError, ProgramError):
             return None
     if isinstance(value, Array) and value.index.size == 1:

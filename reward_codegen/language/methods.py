@@ -321,8 +321,15 @@ def _pop(m: "Interpreter", owner: ListCell, index: Value) -> Value:
         rest = entries[:-1]
     elif place == 0 and entries[0][0] is True:
         rest = entries[1:]
+    elif place in (0, -1):
+        rest = []
+        taken: Truth = False
+        for present, item in entries if place == 0 else entries[::-1]:
+            rest.append((m.graph.and_(present, taken), item))
+            taken = m.graph.or_(taken, present)
+        rest = rest if place == 0 else rest[::-1]
     else:
-        raise ShapeError("pop from a list whose length depends on the state")
+        raise ShapeError("pop from the middle of a list whose length depends on the state")
     m.write(owner, tuple(rest))
     return value
 

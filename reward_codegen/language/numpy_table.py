@@ -353,8 +353,9 @@ def library(name: str) -> Call:
         given: dict[str, Any] = {}
         for key, value in bound.items():
             if key == "kind":
-                if m.look(value) not in (None, "stable", "mergesort", "quicksort"):
+                if m.look(value) not in (None, "stable", "quicksort"):
                     raise NameNotAdmitted("of the kinds of sorting, 'stable' and 'quicksort' are")
+                given[key] = m.look(value)
             elif key not in arrays:
                 given[key] = setting(m, value, f"the argument {key}")
             elif m.look(value) is not None:
@@ -411,8 +412,8 @@ def _library_value(
 
 _KEYWORD_ONLY: Final = frozenset(
     "axis keepdims initial where ddof ord axes mode left right side weights assume_unique invert "
-    "rtol atol equal_nan axisa axisb axisc offset axis1 axis2 n dx discont x y".split()
-) - {"x", "y"}
+    "rtol atol equal_nan axisa axisb axisc offset axis1 axis2 n dx discont kind".split()
+)
 
 
 def _called(function: Callable[..., Any], given: dict[str, Any]) -> Any:

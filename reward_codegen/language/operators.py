@@ -274,10 +274,17 @@ class Operators(Core):
             return Num(self.graph.apply(_LOGIC[symbol], left.node, right.node), "b", numpy)
         if numpy is False:
             return None
+        numpy = self.settle(numpy)
         if isinstance(numpy, Node):
-            raise ShapeError(
-                "this is a truth of Python or of NumPy, as the state says; write bool(...)"
-            )
+            parts = [(left.node, right.node, which) for which in (True, False)]
+            return self.branch(numpy, *(
+                lambda part=part: self._numbers(
+                    symbol, Num(part[0], "b", part[2]), Num(part[1], "b", part[2]), None
+                )
+                for part in parts
+            ))  # fmt: skip
+        if numpy is False:
+            return None
         if symbol in ("+", "*"):
             return Num(self.graph.apply(_LOGIC[symbol], left.node, right.node), "b", True)
         if symbol == "-":
