@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reward_codegen.language.compute import by_numpy
-from reward_codegen.language.outcome import FAILED_RECOVERED, FAILED_REWARD, Outcome
+from reward_codegen.language.outcome import Outcome
 
 if TYPE_CHECKING:
     from reward_codegen.program import RewardProgram
@@ -45,6 +45,3 @@ class Reference:
             if value:
                 self.endless_loop = line
         return float(result)
-
-
-__all__ = ["FAILED_RECOVERED", "FAILED_REWARD", "Reference"]

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from reward_codegen.errors import RewardCodeError
+from reward_codegen.language.parse import bound_names, parse
 from reward_codegen.program import RewardProgram, compile_source
 from reward_codegen.reference import Reference
-from reward_codegen.language.parse import bound_names, parse
 
 MOST = 0.5  # of the original policy's states: fewer recognised as recovered is an error
 NEARLY_ALL = 0.9  # fewer is a warning

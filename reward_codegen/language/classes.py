@@ -138,7 +138,9 @@ def _enumerate(m: "Interpreter", class_: Class) -> None:
         if value is AUTO:
             value = last + 1
         if not isinstance(value, int | float | str | tuple):
-            raise ShapeError("the members of an enumeration must be known numbers, strings or tuples")
+            raise ShapeError(
+                "the members of an enumeration must be known numbers, strings or tuples"
+            )
         last = value if isinstance(value, int) else last
         same = [
             member

@@ -189,9 +189,7 @@ def _jax_value(node: Node, args: list[Any], inputs: Mapping[str, jax.Array]) -> 
             return _jax_results(function(*positional, **keywords), node)
     if any(np.shape(arg) not in ((), node.shape) for arg in args) or (
         node.shape != () and any(np.shape(a) == () and not isinstance(a, np.ndarray) for a in args)
-    ):
-        args = [jnp.broadcast_to(arg, node.shape) for arg in args]
-    elif node.shape != () and all(np.shape(arg) == () for arg in args):
+    ) or (node.shape != () and all(np.shape(arg) == () for arg in args)):
         args = [jnp.broadcast_to(arg, node.shape) for arg in args]
     return PRIMITIVES[node.op].jax(*args)
 

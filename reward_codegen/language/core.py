@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 
 from reward_codegen.budget import Budget
-from reward_codegen.errors import NameNotAdmitted, ShapeError, SyntaxNotAdmitted, VerificationError
-from reward_codegen.errors import shorten
+from reward_codegen.errors import (
+    NameNotAdmitted,
+    ShapeError,
+    SyntaxNotAdmitted,
+    VerificationError,
+    shorten,
+)
 from reward_codegen.language.graph import Graph, Node, Truth
 from reward_codegen.language.paths import Path, learn, settle
 from reward_codegen.language.values import (
@@ -201,7 +206,7 @@ class Core:
             self.failures.append((here, _told(error)))
         else:
             full = path.full if where is True else (*path.full, where)
-            self.exits.append(Exit("raise", full, error, scope))  # type: ignore[arg-type]
+            self.exits.append(Exit("raise", full, error, scope))
         if where is True:
             self.path = None
             raise Dead
@@ -444,9 +449,7 @@ class Core:
         return self._merge_lists(condition, new, old)
 
     def _merge_lists(self, condition: Truth, new: Any, old: Any) -> Any:
-        if len(new) == len(old) and all(
-            a[0] is b[0] for a, b in zip(new, old, strict=True)
-        ):
+        if len(new) == len(old) and all(a[0] is b[0] for a, b in zip(new, old, strict=True)):
             pairs = zip(new, old, strict=True)
             return tuple((p, self.merge(condition, a, b)) for (p, a), (_, b) in pairs)
         same = 0
@@ -491,5 +494,7 @@ def known(action: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     except Exception as error:
         message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         if isinstance(error, IndexError):
-            message = re.sub(r"out of bounds (.*) with size (\d+)", r"out of range \1 of \2 entries", message)
+            message = re.sub(
+                r"out of bounds (.*) with size (\d+)", r"out of range \1 of \2 entries", message
+            )
         raise ProgramError(type(error).__name__, message) from None

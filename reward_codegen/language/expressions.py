@@ -183,9 +183,7 @@ class Expressions(Indexing):
             value = self.compare(node.ops[place], left, right)
             if place == len(node.ops) - 1:
                 return value
-            return self.branch(
-                self.truth(value), lambda: evaluate(place + 1, right), lambda: value
-            )
+            return self.branch(self.truth(value), lambda: evaluate(place + 1, right), lambda: value)
 
         return evaluate(0, self.eval(node.left))
 
@@ -284,7 +282,9 @@ class Expressions(Indexing):
 
     def _eval_DictComp(self, node: ast.DictComp) -> Value:
         content: dict[Any, tuple[Truth, Value]] = {}
-        pairs = self._collected(node, lambda: (self.key(self.eval(node.key)), self.eval(node.value)))
+        pairs = self._collected(
+            node, lambda: (self.key(self.eval(node.key)), self.eval(node.value))
+        )
         for present, (key, value) in pairs:
             self.put_entry(content, key, present, value)
         return self.make_dict(content)
@@ -312,9 +312,7 @@ class Expressions(Indexing):
         """Run the loops of a comprehension, `emit` inside; `first` is what the first one visits."""
         outer = self.frame
         names = frozenset[str]().union(*(bound_names(part) for part in generators))
-        captured = any(
-            isinstance(part, ast.Lambda) for gen in generators for part in ast.walk(gen)
-        )
+        captured = any(isinstance(part, ast.Lambda) for gen in generators for part in ast.walk(gen))
         frame = Frame(names, outer, captured, birth=self.birth(), comprehension=True)
         entry = self.here
 
@@ -410,7 +408,9 @@ class Expressions(Indexing):
         """A function of the program, with the defaults of this moment."""
         inner = body if isinstance(body, list) else [body]
         captures = any(
-            isinstance(part, ast.Lambda | ast.FunctionDef) for top in inner for part in ast.walk(top)
+            isinstance(part, ast.Lambda | ast.FunctionDef)
+            for top in inner
+            for part in ast.walk(top)
         )
         missing = object()
         keyword_defaults = tuple(
@@ -447,4 +447,3 @@ def _may_be_undefined(value: Value) -> bool:
     if isinstance(value, Choice):
         return _may_be_undefined(value.then) or _may_be_undefined(value.other)
     return value is UNDEFINED
-

@@ -34,7 +34,7 @@ class Node:
         self.data = data
         self.shape = shape
         self.is_bool = is_bool
-        self.level = max([arg.level for arg in args], default=0)
+        self.level: int = max([arg.level for arg in args], default=0)
         self.serial = 0
 
     @property
@@ -356,9 +356,7 @@ class Graph:
             entries = [self.real(entry) for entry in entries]
         if all(entry.op == "const" for entry in entries):
             dtype = None if entries else float
-            return self.constant(
-                np.array([entry.data for entry in entries], dtype).reshape(shape)
-            )
+            return self.constant(np.array([entry.data for entry in entries], dtype).reshape(shape))
         origin = _common_origin(entries)
         if origin is not None:
             places = np.array([int(entry.data) for entry in entries]).reshape(shape)
@@ -399,7 +397,12 @@ class Graph:
     # Functions of whole arrays -------------------------------------------------------------------
 
     def library(
-        self, name: str, template: Any, args: tuple[Node, ...], shape: tuple[int, ...], is_bool: bool
+        self,
+        name: str,
+        template: Any,
+        args: tuple[Node, ...],
+        shape: tuple[int, ...],
+        is_bool: bool,
     ) -> Node:
         """A function that NumPy and JAX have both; `template` says where the operands stand."""
         return self._node("library", args, (name, template), shape=shape, is_bool=is_bool)

@@ -44,7 +44,9 @@ class Indexing(Operators):
             first, second = list(self.entries(value.then)), list(self.entries(value.other))
             condition, graph = value.condition, self.graph
             negated = graph.not_(condition)
-            if len(first) == len(second) and all(p is q for (p, _), (q, _) in zip(first, second, strict=True)):
+            if len(first) == len(second) and all(
+                p is q for (p, _), (q, _) in zip(first, second, strict=True)
+            ):
                 both = zip(first, second, strict=True)
                 return iter([(p, self.merge(condition, a, b)) for (p, a), (_, b) in both])
             return iter(
@@ -62,7 +64,9 @@ class Indexing(Operators):
         if isinstance(value, DictCell):
             return iter([(present, key) for key, (present, _) in value.content.items()])
         if isinstance(value, SetCell):
-            return iter([(p, k) for k, p in sorted(value.content.items(), key=lambda e: repr(e[0]))])
+            return iter(
+                [(p, k) for k, p in sorted(value.content.items(), key=lambda e: repr(e[0]))]
+            )
         if isinstance(value, DictView):
             return iter(
                 [
@@ -74,12 +78,17 @@ class Indexing(Operators):
             return iter([(True, value.content[name]) for name in value.type.fields])
         if isinstance(value, Array):
             if value.shape == ():
-                raise ProgramError("TypeError", "an array without dimensions cannot be iterated over")
+                raise ProgramError(
+                    "TypeError", "an array without dimensions cannot be iterated over"
+                )
             return ((True, self.part(value, row)) for row in range(value.shape[0]))
         if isinstance(value, Selection):
             return iter(
                 [
-                    (self._entry(value.mask, k), self.of_node(self._entry(value.node, k), value.dtype))
+                    (
+                        self._entry(value.mask, k),
+                        self.of_node(self._entry(value.node, k), value.dtype),
+                    )
                     for k in range(value.node.size)
                 ]
             )
@@ -116,7 +125,7 @@ class Indexing(Operators):
 
     def settled(self, value: Value) -> list[Entry]:
         """All entries that may be there."""
-        found = []
+        found: list[Entry] = []
         for present, item in self.entries(value):
             here = self.settle(present)
             self.budget.step(1 if isinstance(here, bool) else 20)
@@ -180,7 +189,7 @@ class Indexing(Operators):
             return NOTHING
         graph = self.graph
         # before[k]: whether exactly k of those so far are there
-        before: list[Truth] = [True] + [False] * rank
+        before: list[Truth] = [True, *([False] * rank)]
         hits: list[tuple[Truth, Value]] = []
         for present, item in ordered:
             self.budget.step(rank + 1)
@@ -252,7 +261,9 @@ class Indexing(Operators):
         if isinstance(index, Num):
             return self._chosen(entries, index)
         if not isinstance(index, int | np.integer):
-            raise ProgramError("TypeError", f"a sequence is indexed by an integer, not {kind_of(index)}")
+            raise ProgramError(
+                "TypeError", f"a sequence is indexed by an integer, not {kind_of(index)}"
+            )
         return self.nth(entries, int(index))
 
     def _chosen(self, entries: list[Entry], index: Num) -> Value:
@@ -324,8 +335,7 @@ class Indexing(Operators):
         index = known(lambda: array.index[tuple(parts)])
         content = array.buffer.content
         basic = all(
-            p is None or p is Ellipsis or isinstance(p, slice | int | np.integer)
-            for p in parts
+            p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) for p in parts
         ) and not any(isinstance(p, bool) for p in parts)
         if basic and np.shape(index) != ():
             return Array(array.buffer, index, array.readonly)
@@ -350,7 +360,9 @@ class Indexing(Operators):
                     part = content if content.size else content.astype(int)
                 elif part.shape == ():
                     part = self.number(part)
-            if isinstance(part, float | np.floating) or (isinstance(part, Num) and part.kind != "i"):
+            if isinstance(part, float | np.floating) or (
+                isinstance(part, Num) and part.kind != "i"
+            ):
                 if isinstance(part, Num) and part.kind == "b":
                     raise ShapeError("an index that is a truth is not admitted; use np.where")
                 raise ProgramError("IndexError", "an array is indexed by integers, not by floats")
@@ -396,12 +408,12 @@ class Indexing(Operators):
             raise ShapeError("an index that depends on the state is used on too large an array")
         number: Node | None = None
         for axis, length in zip(axes, lengths, strict=True):
-            place = self._bounded(full[axis].node, length, array.buffer.fixed)
+            bounded = self._bounded(full[axis].node, length, array.buffer.fixed)
             if number is None:
-                number = place
+                number = bounded
             else:
                 number = graph.apply("mul", number, graph.constant(float(length)))
-                number = graph.apply("add", number, place)
+                number = graph.apply("add", number, bounded)
         assert number is not None and traced
         return self._from_table(table, number), table
 
@@ -493,7 +505,9 @@ class Indexing(Operators):
         elif isinstance(container, ListCell):
             self._set_item(container, index, value)
         else:
-            raise ProgramError("TypeError", f"{kind_of(container)} does not support item assignment")
+            raise ProgramError(
+                "TypeError", f"{kind_of(container)} does not support item assignment"
+            )
 
     def _set_item(self, container: ListCell, index: Value, value: Value) -> None:
         entries = list(container.content)
@@ -534,7 +548,8 @@ class Indexing(Operators):
             raise ProgramError("ValueError", "assignment destination is read-only")
         if buffer.fixed:
             raise ProgramError(
-                "TypeError", "this array cannot be changed in place; with JAX write x.at[...].set(...)"
+                "TypeError",
+                "this array cannot be changed in place; with JAX write x.at[...].set(...)",
             )
         parts = self._parts(index)
         plain = self.value_of(value) if buffer.dtype.kind == "f" else None
@@ -569,8 +584,9 @@ class Indexing(Operators):
                 first = graph.take(places, np.clip(origin, 0, None).reshape(old.shape))
                 hit = graph.apply("eq", numbers, first)
             if new.shape != ():
-                spread = graph.take(new, np.broadcast_to(
-                    np.arange(new.size).reshape(new.shape), places.shape))
+                spread = graph.take(
+                    new, np.broadcast_to(np.arange(new.size).reshape(new.shape), places.shape)
+                )
                 new = graph.take(spread, np.clip(origin, 0, None).reshape(old.shape))
             node = graph.select(hit, new, old)
         else:
@@ -597,7 +613,9 @@ class Indexing(Operators):
     def _set_masked(self, array: Array, parts: list[Any], value: Value, old: Node) -> None:
         mask = parts[0]
         if len(parts) != 1 or mask.shape != array.shape:
-            raise ShapeError("a mask that depends on the state must be alone and of the array's shape")
+            raise ShapeError(
+                "a mask that depends on the state must be alone and of the array's shape"
+            )
         graph = self.graph
         condition = self.node_of(mask)
         if isinstance(value, Selection):
@@ -608,7 +626,9 @@ class Indexing(Operators):
         else:
             new, _ = self.operand(value)
             if new.shape != () and new.size != 1:
-                raise ShapeError("a mask that depends on the state takes single values; use np.where")
+                raise ShapeError(
+                    "a mask that depends on the state takes single values; use np.where"
+                )
             if new.shape != ():
                 new = graph.take(new, np.zeros((), int))
         new = self.cast_node(new, array.dtype)

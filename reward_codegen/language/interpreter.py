@@ -380,7 +380,11 @@ class Interpreter(Expressions):
 
     def _eval_Call(self, node: ast.Call) -> Value:
         function = self.eval(node.func)
-        if isinstance(function, Builtin) and node.args and isinstance(node.args[0], ast.GeneratorExp):
+        if (
+            isinstance(function, Builtin)
+            and node.args
+            and isinstance(node.args[0], ast.GeneratorExp)
+        ):
             lazy = python_table.LAZY.get(function.name)
             if lazy is not None and not node.keywords:
                 rest = [self.eval(arg) for arg in node.args[1:]]
@@ -447,9 +451,7 @@ class Interpreter(Expressions):
                         changed = (*args[:place], part, *args[place + 1 :])
                         return self._call_builtin(function, changed, keywords)
 
-                    return (
-                        self.distribute(arg, with_part) if number is None else with_part(number)
-                    )
+                    return self.distribute(arg, with_part) if number is None else with_part(number)
         keywords = {name: self.look(value) for name, value in keywords.items()}
         for key, value in keywords.items():
             if isinstance(value, Choice) and isinstance(function, Builtin) and key == "out":
@@ -477,6 +479,7 @@ class Interpreter(Expressions):
         try:
             if isinstance(function.body, ast.expr):
                 self.leave("return", self.eval(function.body))
+            assert isinstance(function.body, list)
             self.block(function.body)
             self.leave("return", None)
         except Dead:
@@ -574,9 +577,7 @@ class Interpreter(Expressions):
         """Remember how many rounds a loop has had."""
         self.rounds[id(node)] = (node, self.rounds.get(id(node), (node, 0))[1] + count)
 
-    def end_loop(
-        self, entry: Path, start: int, alive: bool, orelse: Callable[[], None]
-    ) -> None:
+    def end_loop(self, entry: Path, start: int, alive: bool, orelse: Callable[[], None]) -> None:
         """The `else` of a loop, and the lanes that have left it by break."""
         if alive:
             alive = self.arm(orelse)
@@ -639,7 +640,9 @@ class Interpreter(Expressions):
             before = len(self.exits)
             self.path = entry
             if not self.arm(lambda: self.block(node.finalbody)) or len(self.exits) != before:
-                raise SyntaxNotAdmitted("`finally` with return, break, continue or raise is not admitted")
+                raise SyntaxNotAdmitted(
+                    "`finally` with return, break, continue or raise is not admitted"
+                )
         if not alive:
             self.path = None
             raise Dead
@@ -815,7 +818,7 @@ def bind_arguments(
     if spec.vararg is not None:
         values[spec.vararg.arg] = args[len(positional) :]
     by_name = {p.arg for p in (*spec.args, *spec.kwonlyargs)}
-    rest = {}
+    rest: dict[Any, tuple[Truth, Value]] = {}
     for name, value in keywords.items():
         if name in by_name and name not in values:
             values[name] = value
@@ -856,4 +859,3 @@ def returned_number(m: Interpreter, name: str, value: Value) -> Num | None:
     if isinstance(value, Array) and value.index.size == 1:
         value = m.of_node(m.graph.take(m.node_of(value), np.zeros((), int)), value.dtype)
     return m.plain_number(value)
-

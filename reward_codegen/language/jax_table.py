@@ -12,7 +12,6 @@ from reward_codegen.language.operators import FLOAT
 from reward_codegen.language.values import (
     Array,
     Builtin,
-    Num,
     ProgramError,
     Type,
     Value,
@@ -53,7 +52,9 @@ def at_method(at: At, name: str) -> Builtin:
             value = m.binary({"add": "+", "multiply": "*", "divide": "/"}[name], old, value)
         elif name in ("min", "max"):
             _check_once(m, at)
-            value = numpy_table.ufunc({"min": "minimum", "max": "maximum"}[name])(m, (old, value), {})
+            value = numpy_table.ufunc({"min": "minimum", "max": "maximum"}[name])(
+                m, (old, value), {}
+            )
         copy = numpy_table.copied(m, at.array)
         copy.buffer.fixed = False
         m.setitem(copy, at.index, value)
@@ -66,7 +67,9 @@ def at_method(at: At, name: str) -> Builtin:
 def _check_once(m: "Interpreter", at: At) -> None:
     """JAX adds twice where an index stands twice, unlike NumPy's +=."""
     parts = m._parts(at.index)
-    if any(isinstance(p, np.ndarray) and p.dtype != bool and p.size != np.unique(p).size for p in parts):
+    if any(
+        isinstance(p, np.ndarray) and p.dtype != bool and p.size != np.unique(p).size for p in parts
+    ):
         raise ShapeError("an index that stands twice in x.at[...] is not admitted")
 
 
@@ -75,7 +78,9 @@ def _cond(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
         raise NameNotAdmitted("lax.cond takes a condition, two functions and operands")
     condition, then, other, *operands = args
     run = tuple(operands)
-    return m.branch(m.truth(condition), lambda: m.call(then, run, {}), lambda: m.call(other, run, {}))
+    return m.branch(
+        m.truth(condition), lambda: m.call(then, run, {}), lambda: m.call(other, run, {})
+    )
 
 
 def _select(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
@@ -224,10 +229,10 @@ def _entrywise(name: str, parameters: str = "x") -> Builtin:
         needs(name, bound, "x")
         value = m.array(bound["x"])
         node, _ = m.operand(value)
-        others = {
-            key: m.operand(m.array(part))[0] for key, part in bound.items() if key != "x"
-        }
-        return m.of_node(_FORMS[name](m, m.graph.real(node), **others), FLOAT, isinstance(value, Array))
+        others = {key: m.operand(m.array(part))[0] for key, part in bound.items() if key != "x"}
+        return m.of_node(
+            _FORMS[name](m, m.graph.real(node), **others), FLOAT, isinstance(value, Array)
+        )
 
     return Builtin(name, call)
 
@@ -330,6 +335,3 @@ def members(numpy: dict[str, Builtin]) -> dict[str, dict[str, Value]]:
             "expit": nn["sigmoid"], "logsumexp": nn["logsumexp"], "erf": lax["erf"],
         },
     }  # fmt: skip
-
-
-__all__ = ["AT_METHODS", "JIT", "At", "Num", "at_method", "fixed", "jnp", "members"]

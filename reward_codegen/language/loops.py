@@ -239,7 +239,9 @@ def _join(first: Any, second: Any) -> Any:
     if first == second:
         return first
     if first[0] == second[0] == "number":
-        kind = max(first[1], second[1], key=_KINDS.index) if "f" not in (first[1], second[1]) else "f"
+        kind = (
+            max(first[1], second[1], key=_KINDS.index) if "f" not in (first[1], second[1]) else "f"
+        )
         return ("number", kind, first[2] or second[2])
     if first[0] == second[0] and first[0] in ("tuple", "list", "dict", "instance"):
         if len(first[1]) == len(second[1]) and first[2:] == second[2:]:
@@ -315,7 +317,7 @@ def _emit(
     first = graph.placeholder((), True, level)
     carry(as_node(active), first, as_node(trial.goes_on))
     where = {}
-    for key, shape in shapes.items():
+    for key in shapes:
         start = _flatten(m, _content(*key))[1]
         new = trial.changed[key][1]
         triples = zip(start, places[key], new, strict=True)
@@ -333,9 +335,7 @@ def _emit(
             for part in parts
         ]
         values.append((shape, at))
-    failed = carry(
-        graph.constant(False), graph.placeholder((), True, level), as_node(trial.failed)
-    )
+    failed = carry(graph.constant(False), graph.placeholder((), True, level), as_node(trial.failed))
     outer = _outer(outputs, set(holders), level)
     loop = graph.fresh("loop", (*inputs, *outer), Loop(holders, outputs, outer), ())
 
@@ -353,9 +353,9 @@ def _emit(
         else:
             m.write(owner, getattr(new, "content", new))
     left = []
-    for (exit_, _, _), flag, (shape, at) in zip(trial.exits, flags, values, strict=True):
+    for (exit_, _, _), place, (shape, at) in zip(trial.exits, flags, values, strict=True):
         value = exit_.value if exit_.kind == "raise" else _rebuild(m, shape, iter(map(item, at)))
-        left.append(Exit(exit_.kind, (*path.full, item(flag)), value, exit_.scope))
+        left.append(Exit(exit_.kind, (*path.full, item(place)), value, exit_.scope))
     m.exits += left
     m.path = m.after(path, left)
     m.failed = graph.or_(graph.or_(m.failed, item(failed)), item(0))

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from reward_codegen.errors import NameNotAdmitted, ShapeError
-from reward_codegen.language import classes, jax_table, modules, numpy_table, python_table, rotation, text
+from reward_codegen.language import (
+    classes,
+    jax_table,
+    modules,
+    numpy_table,
+    python_table,
+    rotation,
+    text,
+)
 from reward_codegen.language.core import known
 from reward_codegen.language.graph import Truth
 from reward_codegen.language.values import (
@@ -14,6 +22,7 @@ from reward_codegen.language.values import (
     UNDEFINED,
     Array,
     Builtin,
+    Choice,
     Class,
     DictCell,
     DictView,
@@ -47,9 +56,7 @@ ARRAY_FACTS: Final = frozenset("shape size ndim T dtype at real flat".split())
 LIST_METHODS: Final = frozenset(
     "append extend insert pop remove index count reverse sort copy clear".split()
 )
-DICT_METHODS: Final = frozenset(
-    "get items keys values update setdefault pop copy clear".split()
-)
+DICT_METHODS: Final = frozenset("get items keys values update setdefault pop copy clear".split())
 STRING_METHODS: Final = frozenset(
     "format join lower upper strip lstrip rstrip startswith endswith replace split title "
     "capitalize isdigit isalpha islower isupper isnumeric isspace swapcase index rsplit "
@@ -114,7 +121,9 @@ def _of_array(m: "Interpreter", owner: Value, name: str) -> Value:
             return owner
         if hasattr(owner, name):
             raise NameNotAdmitted(f"the attribute {name} of {kind_of(owner)} is not admitted")
-        raise ProgramError("AttributeError", f"{kind_of(owner)} of Python has no attribute `{name}`")
+        raise ProgramError(
+            "AttributeError", f"{kind_of(owner)} of Python has no attribute `{name}`"
+        )
     if isinstance(owner, Num) and name == "is_integer":
         whole = m.graph.apply("eq", m.graph.apply("floor", owner.node), owner.node)
         return Builtin(name, lambda m, a, k: m.as_value(m.graph.known(whole)))
@@ -161,7 +170,11 @@ def _array_fact(m: "Interpreter", owner: Value, name: str) -> Value:
         case "ndim":
             return len(shape)
         case "T":
-            return Array(owner.buffer, owner.index.T, owner.readonly) if isinstance(owner, Array) else owner
+            return (
+                Array(owner.buffer, owner.index.T, owner.readonly)
+                if isinstance(owner, Array)
+                else owner
+            )
         case "dtype":
             return Type(numpy_table.as_array(m, owner).dtype.name)
         case "at" if isinstance(owner, Array) and owner.buffer.fixed:
@@ -207,7 +220,11 @@ def _array_method(
         case "item":
             index = none("index").get("index")
             if index is not None:
-                flat = owner if isinstance(index, tuple) else Array(owner.buffer, owner.index.reshape(-1))
+                flat = (
+                    owner
+                    if isinstance(index, tuple)
+                    else Array(owner.buffer, owner.index.reshape(-1))
+                )
                 return _python(m, m.part(flat, index))
             if owner.index.size != 1:
                 raise ProgramError("ValueError", "can only convert an array of size 1 to a scalar")
@@ -396,7 +413,7 @@ def dict_method(
         return m.branch(
             m.contains(args[0], owner), lambda: m.getitem(owner, args[0]), lambda: default
         )
-    if isinstance(m.look(args[0]), numpy_table.Choice):
+    if isinstance(m.look(args[0]), Choice):
         return m.distribute(
             m.look(args[0]), lambda part: dict_method(m, owner, name, (part, *args[1:]), {})
         )
@@ -444,9 +461,7 @@ def set_method(
     return m.binary(symbol, owner, other)
 
 
-def string_method(
-    m: "Interpreter", owner: str, name: str, args: Args, keywords: Keywords
-) -> Value:
+def string_method(m: "Interpreter", owner: str, name: str, args: Args, keywords: Keywords) -> Value:
     if name == "format":
         return text.format_method(m, owner, args, keywords)
     if keywords:

@@ -2,12 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from reward_codegen.errors import BudgetExceeded, NameNotAdmitted, ShapeError
+from reward_codegen.errors import BudgetExceeded, NameNotAdmitted
 from reward_codegen.language import classes, jax_table, numpy_table, python_table
 from reward_codegen.language.core import known
 from reward_codegen.language.numpy_table import bind, needs
@@ -15,20 +14,17 @@ from reward_codegen.language.values import (
     CONTEXT,
     UNDEFINED,
     Array,
-    Bound,
     Builtin,
     Class,
     DictCell,
     ExceptionType,
     Factory,
-    Function,
     Instance,
     ListCell,
     Module,
     ProgramError,
     Type,
     Value,
-    kind_of,
 )
 
 if TYPE_CHECKING:
@@ -165,9 +161,7 @@ def _combined(name: str) -> Builtin:
                 given.append(arg)
             else:
                 given.append(m.items(arg))
-        settings = {
-            key: m.integer(v, key) if key == "repeat" else v for key, v in keywords.items()
-        }
+        settings = {key: m.integer(v, key) if key == "repeat" else v for key, v in keywords.items()}
         if settings.get("repeat", 1) > 100:
             raise BudgetExceeded("the numbers given to product are too large")
         if name in ("combinations", "permutations") and len(given) > 1 and given[1] is not None:
@@ -322,7 +316,9 @@ _LINALG: Final = {
     name.removeprefix("linalg."): f for name, f in _FUNCTIONS.items() if name.startswith("linalg.")
 } | {name: _FUNCTIONS[name] for name in ("cross", "outer", "matmul", "vecdot", "tensordot", "trace",
                                         "diagonal", "matrix_transpose")}  # fmt: skip
-_NOT_IN_JAX: Final = frozenset("fill_diagonal fromiter errstate seterr set_printoptions ediff1d".split())
+_NOT_IN_JAX: Final = frozenset(
+    "fill_diagonal fromiter errstate seterr set_printoptions ediff1d".split()
+)
 
 
 def _jax_where(builtin: Builtin) -> Builtin:
@@ -395,11 +391,12 @@ _TYPING: Final = frozenset(
 MODULES: Final = frozenset(_MEMBERS) | _TYPING
 
 
+def contents() -> dict[str, list[str]]:
+    """The names that each module holds."""
+    return {name: sorted(held) for name, held in _MEMBERS.items()}
+
+
 def member_names() -> frozenset[str]:
     """All names that some module holds, and those of modules within modules."""
     names = {name for members in _MEMBERS.values() for name in members}
     return frozenset(names | {part for module in MODULES for part in module.split(".")})
-
-
-__all__ = ["LOGGING", "MODULES", "Bound", "Callable", "Function", "Logger", "ShapeError", "check",
-           "kind_of", "member", "member_names"]  # fmt: skip

@@ -16,8 +16,6 @@ from reward_codegen.language.operators import BOOL, DTYPE_OF_KIND, FLOAT, INTEGE
 from reward_codegen.language.values import (
     Array,
     Builtin,
-    Choice,
-    DictCell,
     ListCell,
     Num,
     ProgramError,
@@ -251,7 +249,7 @@ def ufunc(name: str) -> Call:
             out = bound.get("out")
             if out is None:
                 raise ShapeError(
-                    f"entries that `where` leaves out have no value without `out`; use np.where"
+                    "entries that `where` leaves out have no value without `out`; use np.where"
                 )
             result = where(m, (bound["where"], result, out), {})
         return into(m, result, bound.get("out"))
@@ -291,12 +289,14 @@ def _ufunc_value(m: "Interpreter", name: str, operands: list[Value]) -> Value:
     return m.of_node(node, dtype, fixed)
 
 
-def _ufunc_node(m: "Interpreter", name: str, pairs: list[tuple[Node, Any]]) -> tuple[Node, np.dtype]:
+def _ufunc_node(
+    m: "Interpreter", name: str, pairs: list[tuple[Node, Any]]
+) -> tuple[Node, np.dtype]:
     graph, op = m.graph, UFUNCS[name]
     dtype = _ufunc_dtype(name, *(kind for _, kind in pairs))
     if dtype is None:
         raise ProgramError("TypeError", f"np.{name} is not defined for these types")
-    if dtype.kind not in "fib" or dtype.itemsize < 4 and dtype.kind != "b":
+    if dtype.kind not in "fib" or (dtype.itemsize < 4 and dtype.kind != "b"):
         raise ShapeError(f"np.{name} gives {dtype} here, which is not admitted; use floats")
     nodes = [node for node, _ in pairs]
     kinds = [DTYPE_OF_KIND.get(kind, kind).kind for _, kind in pairs]
@@ -370,9 +370,7 @@ def library(name: str) -> Call:
     return call
 
 
-def _library_value(
-    m: "Interpreter", name: str, given: dict[str, Any], arrays: set[str]
-) -> Value:
+def _library_value(m: "Interpreter", name: str, given: dict[str, Any], arrays: set[str]) -> Value:
     operands = {k: v for k, v in given.items() if k in arrays}
     fixed = any(isinstance(v, Array) and v.buffer.fixed for v in operands.values())
     sizes = [v.index.size for v in operands.values() if isinstance(v, Array)]
@@ -383,7 +381,9 @@ def _library_value(
         return m.of_known(_called(numpy_form, contents), fixed)
     if name == "linalg.norm":
         _check_norm(given)
-    positional, nodes, witnesses = [], [], {}
+    positional: list[Any] = []
+    nodes: list[Node] = []
+    witnesses: dict[str, Any] = {}
     for key, value in given.items():
         if key not in operands:
             positional.append((key, ("static", value)))
@@ -404,7 +404,9 @@ def _library_value(
     m.budget.elements(array.size)
     first = [part for key, part in positional if key not in _KEYWORD_ONLY]
     rest = tuple((key, part) for key, part in positional if key in _KEYWORD_ONLY)
-    node = m.graph.library(name, (tuple(first), rest), tuple(nodes), array.shape, array.dtype == bool)
+    node = m.graph.library(
+        name, (tuple(first), rest), tuple(nodes), array.shape, array.dtype == bool
+    )
     if name in _SINGULAR:
         _check_singular(m, node, nodes)
     return m.of_node(node, array.dtype, fixed)
@@ -500,7 +502,11 @@ def of_selection(m: "Interpreter", name: str, given: dict[str, Any]) -> Value:
     is_bool = name in ("any", "all")
     result = graph.library(reduced, template, (node,), (), is_bool)
     dtype = BOOL if is_bool else value.dtype
-    if name in ("sum", "prod", "count_nonzero") and value.dtype.kind == "b" or name == "count_nonzero":
+    if (
+        (name in ("sum", "prod", "count_nonzero")
+        and value.dtype.kind == "b")
+        or name == "count_nonzero"
+    ):
         dtype = INTEGER
     if name in ("mean", "linalg.norm"):
         dtype = FLOAT
@@ -587,12 +593,17 @@ def filled(name: str) -> Call:
         size = array.index.size
         if name == "pad":
             if given.get("mode", "constant") not in ("constant", "edge", "reflect", "wrap"):
-                raise NameNotAdmitted("of the modes of np.pad, constant, edge, reflect and wrap are")
+                raise NameNotAdmitted(
+                    "of the modes of np.pad, constant, edge, reflect and wrap are"
+                )
             widths = np.sum(np.abs(np.asarray(given.get("pad_width", 0), dtype=object)))
             m.budget.elements((size + int(widths)) * (1 + int(widths) * (array.index.ndim - 1)))
         else:
-            m.budget.elements((size + abs(int(given.get("k", 0) or 0))) ** 2
-                              if array.index.ndim == 1 or name == "diagflat" else size)
+            m.budget.elements(
+                (size + abs(int(given.get("k", 0) or 0))) ** 2
+                if array.index.ndim == 1 or name == "diagflat"
+                else size
+            )
         places = np.arange(1, size + 1).reshape(array.shape)
         index = np.asarray(known(getattr(np, name), places, **given))
         joined = m.graph.join([m.graph.constant(np.zeros(1)), m.graph.real(m.node_of(array))])
@@ -641,7 +652,9 @@ def put_together(
 def _array(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("array", ["object", "dtype", "copy", "ndmin"], args, keywords)
     needs("array", bound, "object")
-    return converted(m, bound["object"], bound.get("dtype"), setting(m, bound.get("ndmin", 0)), True)
+    return converted(
+        m, bound["object"], bound.get("dtype"), setting(m, bound.get("ndmin", 0)), True
+    )
 
 
 def _asarray(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
@@ -665,7 +678,9 @@ def converted(m: "Interpreter", value: Value, dtype: Value, ndmin: int, copy: bo
     if ndmin > 16:
         raise ShapeError("an array of more than 16 dimensions is not admitted")
     if ndmin > len(array.shape):
-        return Array(array.buffer, array.index.reshape((1,) * (ndmin - len(array.shape)) + array.shape))
+        return Array(
+            array.buffer, array.index.reshape((1,) * (ndmin - len(array.shape)) + array.shape)
+        )
     return array
 
 
@@ -722,7 +737,9 @@ def _like(name: str, number: float | None) -> Call:
         bound = bind(name, names, args, keywords)
         needs(name, bound, *names[:-1])
         array = as_array(m, bound["a"])
-        dtype = array.dtype if m.look(bound.get("dtype")) is None else number_type(m, bound["dtype"])
+        dtype = (
+            array.dtype if m.look(bound.get("dtype")) is None else number_type(m, bound["dtype"])
+        )
         if number is None:
             return _spread(m, as_array(m, bound["fill_value"]), array.shape, dtype)
         return m.make_array(np.full(array.shape, number, dtype), dtype)
@@ -736,8 +753,10 @@ def _known_maker(name: str, names: str) -> Call:
     def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, names.split(), args, keywords)
         values = {k: m.look(v) for k, v in bound.items()}
-        if name == "linspace" and any(m.plain_number(values.get(k)) is not None
-                                      and isinstance(values.get(k), Num) for k in ("start", "stop")):
+        if name == "linspace" and any(
+            m.plain_number(values.get(k)) is not None and isinstance(values.get(k), Num)
+            for k in ("start", "stop")
+        ):
             return _traced_linspace(m, values)
         given = {k: setting(m, v, f"the argument {k}") for k, v in values.items()}
         _limit_maker(m, name, given)
@@ -800,9 +819,7 @@ def where(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value])
     m.budget.elements(math.prod(shape))
     dtype = _where_dtype(nodes[1][1], nodes[2][1])
     test = m.graph.truth(nodes[0][0])
-    chosen = m.graph.select(
-        m.settle(test) if test.shape == () else test, nodes[1][0], nodes[2][0]
-    )
+    chosen = m.graph.select(m.settle(test) if test.shape == () else test, nodes[1][0], nodes[2][0])
     if chosen.shape != shape:
         index = np.broadcast_to(np.arange(chosen.size).reshape(chosen.shape), shape)
         chosen = m.graph.take(chosen, np.ascontiguousarray(index))
@@ -940,6 +957,7 @@ def around(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]
         return m.of_known(known(np.round, content, decimals))
     if abs(decimals) > 30:
         raise ShapeError("more than 30 decimals are not admitted")
+    kind: Any
     node, kind = (value.node, value.dtype) if isinstance(value, Selection) else m.operand(value)
     dtype = DTYPE_OF_KIND.get(kind, kind)
     if dtype.kind == "b":
@@ -950,7 +968,9 @@ def around(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]
         if decimals == 0:
             node = m.graph.apply("rint", node)
         else:
-            node = m.graph.apply(down, m.graph.apply("rint", m.graph.apply(up, node, factor)), factor)
+            node = m.graph.apply(
+                down, m.graph.apply("rint", m.graph.apply(up, node, factor)), factor
+            )
     if isinstance(value, Selection):
         return Selection(node, value.mask, dtype)
     return m.of_node(node, dtype, isinstance(value, Array) and value.buffer.fixed)
@@ -1070,7 +1090,11 @@ def _take(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value])
 def _fill_diagonal(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("fill_diagonal", ["a", "val"], args, keywords)
     array = m.look(bound["a"])
-    if not isinstance(array, Array) or len(array.shape) != 2 or m.plain_number(m.look(bound["val"])) is None:
+    if (
+        not isinstance(array, Array)
+        or len(array.shape) != 2
+        or m.plain_number(m.look(bound["val"])) is None
+    ):
         raise ShapeError("np.fill_diagonal is admitted for a matrix and a number")
     for k in range(min(array.shape)):
         m.setitem(array, (k, k), bound["val"])
@@ -1278,6 +1302,3 @@ def signatures() -> dict[str, str]:
     found |= MOVES | _FILLED | JOINS | MAKERS
     found |= {name: spec for name, (spec, _) in SPECIAL.items()}
     return found | {other: found[name] for other, name in _OTHER_NAMES.items()}
-
-
-__all__ = ["Choice", "DictCell", "Sequence", "functions", "signatures"]

@@ -121,15 +121,13 @@ class Operators(Core):
             return self._array_of_items(value)
         if isinstance(value, IteratorValue | DictCell | SetCell):
             raise ShapeError(f"{kind_of(value)} is no array; make a list of it first")
-        raise ProgramError("TypeError", f"{what} must be an array or a number, not {kind_of(value)}")
+        raise ProgramError(
+            "TypeError", f"{what} must be an array or a number, not {kind_of(value)}"
+        )
 
     def _array_of_choice(self, choice: Choice) -> Value:
         first, second = (self.array(part) for part in (choice.then, choice.other))
-        if (
-            isinstance(first, Array)
-            and isinstance(second, Array)
-            and first.shape == second.shape
-        ):
+        if isinstance(first, Array) and isinstance(second, Array) and first.shape == second.shape:
             node = self.graph.select(choice.condition, self.node_of(first), self.node_of(second))
             dtype = np.promote_types(first.dtype, second.dtype)
             return self.make_array(node, dtype, first.buffer.fixed)
@@ -160,7 +158,9 @@ class Operators(Core):
                 raise ShapeError("the number of rows of this array depends on the state")
             present = [p if isinstance(p, Node) else self.graph.constant(p) for p, _ in entries]
             count = (len(nodes),)
-            return Selection(self.graph.stack(nodes, count), self.graph.stack(present, count), dtype)
+            return Selection(
+                self.graph.stack(nodes, count), self.graph.stack(present, count), dtype
+            )
         if shape == ():
             node = self.graph.stack(nodes, (len(nodes),))
         else:
@@ -201,7 +201,9 @@ class Operators(Core):
         if isinstance(left, Selection) or isinstance(right, Selection):
             return self._selections(symbol, left, right)
         if isinstance(left, Array) or isinstance(right, Array):
-            if symbol in ("==", "!=") and any(v is None or isinstance(v, str) for v in (left, right)):
+            if symbol in ("==", "!=") and any(
+                v is None or isinstance(v, str) for v in (left, right)
+            ):
                 return symbol == "!="
             return self._arrays(symbol, left, right)
         return self._others(symbol, left, right)
@@ -276,13 +278,12 @@ class Operators(Core):
             return None
         numpy = self.settle(numpy)
         if isinstance(numpy, Node):
-            parts = [(left.node, right.node, which) for which in (True, False)]
-            return self.branch(numpy, *(
-                lambda part=part: self._numbers(
-                    symbol, Num(part[0], "b", part[2]), Num(part[1], "b", part[2]), None
-                )
-                for part in parts
-            ))  # fmt: skip
+
+            def known_kind(which: bool) -> Value:
+                pair = (Num(part.node, "b", which) for part in (left, right))
+                return self._numbers(symbol, *pair, None)
+
+            return self.branch(numpy, lambda: known_kind(True), lambda: known_kind(False))
         if numpy is False:
             return None
         if symbol in ("+", "*"):
@@ -362,7 +363,7 @@ class Operators(Core):
         if symbol == "@":
             return self.call_named("matmul", (left, right))
         if not any(part is None or isinstance(part, Num) for part in parts):
-            shape = known(np.broadcast_shapes, *(np.shape(part) for part in parts))
+            shape = known(np.broadcast_shapes, *(np.shape(part) for part in parts))  # type: ignore[arg-type]
             self.budget.elements(math.prod(shape))
             return self.of_known(known(PYTHON[symbol], *parts), fixed)
         (a, first), (b, second) = self.operand(left), self.operand(right)
@@ -466,7 +467,7 @@ class Operators(Core):
         if isinstance(left, int) and not isinstance(right, int):
             left, right = right, left
         if isinstance(left, str | tuple | ListCell) and isinstance(right, int | np.integer):
-            content = left.content if isinstance(left, ListCell) else left
+            content: Any = left.content if isinstance(left, ListCell) else left
             self.budget.elements(len(content) * max(int(right), 0), "a sequence")
             repeated = content * int(right)
             return self.list_of(repeated) if isinstance(left, ListCell) else repeated
@@ -488,15 +489,15 @@ class Operators(Core):
         graph, result = self.graph, {}
         for key in dict.fromkeys((*first, *second)):
             a, b = first.get(key, False), second.get(key, False)
-            not_b = graph.not_(b)
-            result[key] = {
-                "&": lambda a=a, b=b: graph.and_(a, b),
-                "|": lambda a=a, b=b: graph.or_(a, b),
-                "-": lambda a=a, n=not_b: graph.and_(a, n),
-                "^": lambda a=a, b=b, n=not_b: graph.or_(
-                    graph.and_(a, n), graph.and_(graph.not_(a), b)
-                ),
-            }[symbol]()
+            match symbol:
+                case "&":
+                    result[key] = graph.and_(a, b)
+                case "|":
+                    result[key] = graph.or_(a, b)
+                case "-":
+                    result[key] = graph.and_(a, graph.not_(b))
+                case "^":
+                    result[key] = self._differ(a, b)
         return self.make_set({key: p for key, p in result.items() if p is not False})
 
     # Equality and order ---------------------------------------------------------------------------
@@ -634,9 +635,9 @@ class Operators(Core):
                     f"the truth of an array of {value.index.size} entries is ambiguous; "
                     "use np.any or np.all",
                 )
-            return self.truth(self.of_node(
-                self.graph.take(self.node_of(value), np.zeros((), int)), value.dtype
-            ))
+            return self.truth(
+                self.of_node(self.graph.take(self.node_of(value), np.zeros((), int)), value.dtype)
+            )
         if isinstance(value, ListCell):
             return self._any(present for present, _ in value.content)
         if isinstance(value, DictCell):
@@ -676,8 +677,10 @@ class Operators(Core):
                 return self.distribute(value, lambda part: self.unary(symbol, part))
             value = number
         if is_known_number(value):
-            function = {"-": operator.neg, "+": operator.pos, "~": operator.invert}[symbol]
-            return known(function, value)
+            functions: dict[str, Any] = {
+                "-": operator.neg, "+": operator.pos, "~": operator.invert,
+            }  # fmt: skip
+            return known(functions[symbol], value)
         if isinstance(value, Num):
             return self._unary_number(symbol, value)
         if isinstance(value, Array | Selection):
@@ -720,8 +723,9 @@ class Operators(Core):
         left, right = self.look(left), self.look(right)
         for place, value in enumerate((left, right)):
             if isinstance(value, Choice):
-                other = (right, left)[place]
-                found = self.distribute(value, lambda v: self.as_value(self.is_(v, other)))
+                found = self.distribute(
+                    value, lambda v, o=(right, left)[place]: self.as_value(self.is_(v, o))
+                )
                 return self.truth(found)
         if isinstance(right, Num):
             left, right = right, left
@@ -731,10 +735,14 @@ class Operators(Core):
                     return False
                 same = left.node if right else self.graph.not_(left.node)
                 return self.graph.and_(self.graph.not_(left.numpy), same)
-            if right is None or not is_known_number(right) and not isinstance(right, Num):
+            if right is None or (not is_known_number(right) and not isinstance(right, Num)):
                 return False
             raise ShapeError("`is` between numbers is not admitted; use ==")
-        if isinstance(left, int | float) and not isinstance(left, bool) and type(left) is type(right):
+        if (
+            isinstance(left, int | float)
+            and not isinstance(left, bool)
+            and type(left) is type(right)
+        ):
             raise ShapeError("`is` between numbers is not admitted; use ==")
         if isinstance(left, str) and isinstance(right, str):
             return left == right
@@ -765,7 +773,9 @@ class Operators(Core):
             return self.settle(members.get(self.key(item), False))
         if isinstance(container, Array):
             equal = self.binary("==", container, item)
-            return self.any_of(self.node_of(equal)) if isinstance(equal, Array) else self.truth(equal)
+            return (
+                self.any_of(self.node_of(equal)) if isinstance(equal, Array) else self.truth(equal)
+            )
         return self._any(
             self.graph.and_(present, self.equal(item, entry))
             for present, entry in self.entries(container)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from reward_codegen.errors import NameNotAdmitted, ShapeError, VerificationError
+from reward_codegen.errors import ShapeError, VerificationError
 from reward_codegen.language.graph import Graph, Node, Truth
 from reward_codegen.language.interpreter import Interpreter, returned_number
 from reward_codegen.language.parse import Program
@@ -91,9 +91,7 @@ def _split(m: Interpreter, value: Value) -> tuple[Value, dict[str, Node]]:
         return value, {}
     pair = m.look(value[1])
     if isinstance(pair, Choice):
-        _, terms = _split(
-            m, Choice(pair.condition, (0.0, pair.then), (0.0, pair.other))
-        )
+        _, terms = _split(m, Choice(pair.condition, (0.0, pair.then), (0.0, pair.other)))
         return value[0], terms
     if not isinstance(pair, DictCell):
         return value, {}
@@ -127,6 +125,3 @@ def _refuse(name: str, value: Value) -> None:
             )
     wanted = "0 or 1" if name == "is_recovered" else "a single float"
     raise ShapeError(f"{name} returns {kind_of(value)}; it must return {wanted}")
-
-
-__all__ = ["FAILED_RECOVERED", "FAILED_REWARD", "PARAMETERS", "NameNotAdmitted", "Outcome", "interpret"]

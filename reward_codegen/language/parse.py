@@ -345,7 +345,7 @@ def _is_main_guard(statement: ast.stmt) -> bool:
 
 def _imports_jax(tree: ast.Module) -> bool:
     """Whether a program is written for arrays of JAX: it imports JAX, and NumPy not."""
-    modules = set()
+    modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules.update(alias.name.split(".")[0] for alias in node.names)

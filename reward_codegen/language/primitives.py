@@ -142,9 +142,7 @@ PRIMITIVES: Final[dict[str, Primitive]] = {
     "isfinite": _test(np.isfinite, lax.is_finite),
     "signbit": _test(np.signbit, jnp.signbit),
     "not": _logic(np.logical_not, lax.bitwise_not),
-    "real": Primitive(
-        lambda x: x.astype(float), lambda x: x.astype(jnp.float32), takes_bool=True
-    ),
+    "real": Primitive(lambda x: x.astype(float), lambda x: x.astype(jnp.float32), takes_bool=True),
     # two operands
     "add": _numbers(np.add, lax.add),
     "sub": _numbers(np.subtract, lax.sub),

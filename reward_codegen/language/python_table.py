@@ -17,6 +17,7 @@ from reward_codegen.language.values import (
     Array,
     Bound,
     Builtin,
+    Choice,
     Class,
     DictCell,
     ExceptionType,
@@ -46,14 +47,9 @@ EXCEPTIONS: Final[dict[str, tuple[str, ...]]] = {
     # each with the classes that it belongs to
     "BaseException": (),
     "Exception": ("BaseException",),
-    **{name: ("Exception", "BaseException") for name in (
-        "ArithmeticError", "AssertionError", "AttributeError", "LookupError", "NameError",
-        "RuntimeError", "StopIteration", "TypeError", "ValueError", "Warning",
-    )},
-    **{name: ("ArithmeticError", "Exception", "BaseException") for name in (
-        "ZeroDivisionError", "OverflowError", "FloatingPointError",
-    )},
-    **{name: ("LookupError", "Exception", "BaseException") for name in ("IndexError", "KeyError")},
+    **dict.fromkeys(("ArithmeticError", "AssertionError", "AttributeError", "LookupError", "NameError", "RuntimeError", "StopIteration", "TypeError", "ValueError", "Warning"), ("Exception", "BaseException")),
+    **dict.fromkeys(("ZeroDivisionError", "OverflowError", "FloatingPointError"), ("ArithmeticError", "Exception", "BaseException")),
+    **dict.fromkeys(("IndexError", "KeyError"), ("LookupError", "Exception", "BaseException")),
     "UnboundLocalError": ("NameError", "Exception", "BaseException"),
     "NotImplementedError": ("RuntimeError", "Exception", "BaseException"),
     "RecursionError": ("RuntimeError", "Exception", "BaseException"),
@@ -210,8 +206,12 @@ def sum_(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
         if here is False:
             continue
         plain = first and isinstance(item, Num) and item.kind != "b" and here is True
-        added = item if plain else m.branch(
-            here, lambda item=item, total=total: m.binary("+", total, item), lambda: NOTHING
+        added = (
+            item
+            if plain
+            else m.branch(
+                here, lambda item=item, total=total: m.binary("+", total, item), lambda: NOTHING
+            )
         )
         total = added if here is True else m.merge(here, added, total)
         first = False
@@ -248,6 +248,7 @@ def extreme(symbol: str) -> Call:
             if found is True:
                 better = m.truth(m.binary(symbol, size, measure))
             else:
+
                 def compare(size: Value = size, measure: Value = measure) -> Value:
                     return m.as_value(m.truth(m.binary(symbol, size, measure)))
 
@@ -257,7 +258,11 @@ def extreme(symbol: str) -> Call:
             measure = m.merge(better, size, measure)
             found = m.settle(m.graph.or_(found, present))
         if "default" in keywords:
-            return keywords["default"] if best is NOTHING else m.merge(found, best, keywords["default"])
+            return (
+                keywords["default"]
+                if best is NOTHING
+                else m.merge(found, best, keywords["default"])
+            )
         m.fail_where(m.graph.not_(found), "ValueError", f"{name}() of nothing does not exist")
         return best
 
@@ -337,7 +342,9 @@ def _next(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
         raise ProgramError("TypeError", f"{kind_of(iterator)} is not an iterator")
     for present, item in m.entries(iterator):
         if m.settle(present) is not True:
-            raise ShapeError("which item comes next depends on the state; use next((... for ...), x)")
+            raise ShapeError(
+                "which item comes next depends on the state; use next((... for ...), x)"
+            )
         return item
     if len(args) == 2:
         return args[1]
@@ -403,9 +410,7 @@ def _map(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
         rows = list(m.entries(_zip(m, tuple(iterables), {})))
     found = []
     for present, row in rows:
-        value = m.branch(
-            present, lambda row=row: m.call(function, row, {}), lambda: NOTHING
-        )
+        value = m.branch(present, lambda row=row: m.call(function, row, {}), lambda: NOTHING)
         found.append((present, value))
     return iterator(m, found)
 
@@ -414,6 +419,7 @@ def _filter(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     function, iterable = _exactly("filter", args, keywords, 2)
     found = []
     for present, item in m.settled(iterable):
+
         def test(item: Value = item) -> Value:
             kept = item if function is None else m.call(function, (item,), {})
             return m.as_value(m.truth(kept))
@@ -508,7 +514,7 @@ def _sorted_numbers(m: "Interpreter", entries: Any, numbers: Any, reverse: bool)
 def is_instance(m: "Interpreter", value: Value, type_: Value) -> Truth:
     """Whether a value is one of a type."""
     value = m.look(value)
-    if isinstance(value, numpy_table.Choice):
+    if isinstance(value, Choice):
         found = m.distribute(value, lambda part: m.as_value(is_instance(m, part, type_)))
         return m.truth(found)
     if isinstance(type_, tuple):
@@ -520,7 +526,8 @@ def is_instance(m: "Interpreter", value: Value, type_: Value) -> Truth:
         return isinstance(value, Instance) and _descends(value.type, type_)
     if isinstance(type_, ExceptionType):
         return isinstance(value, ExceptionValue) and type_.name in (
-            value.type.name, *value.type.bases
+            value.type.name,
+            *value.type.bases,
         )
     if not isinstance(type_, Type):
         raise ProgramError("TypeError", "isinstance() arg 2 must be a type or a tuple of types")
@@ -730,7 +737,9 @@ def _in_domain(m: "Interpreter", name: str, node: Node) -> None:
 
 def _math_binary(name: str) -> Call:
     def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
-        values = [_scalar(m, v, f"math.{name}") for v in _exactly(f"math.{name}", args, keywords, 2)]
+        values = [
+            _scalar(m, v, f"math.{name}") for v in _exactly(f"math.{name}", args, keywords, 2)
+        ]
         if not any(isinstance(value, Num) for value in values):
             return known(getattr(math, name), *values)
         graph = m.graph
@@ -825,7 +834,9 @@ def _math_dist(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     p, q = (m.items(value) for value in _exactly("math.dist", args, keywords, 2))
     if len(p) != len(q):
         raise ProgramError("ValueError", "both points must have the same number of dimensions")
-    return _norm(m, [m.binary("-", to_float(m, (a,)), to_float(m, (b,))) for a, b in zip(p, q, strict=True)])
+    return _norm(
+        m, [m.binary("-", to_float(m, (a,)), to_float(m, (b,))) for a, b in zip(p, q, strict=True)]
+    )
 
 
 def _math_isclose(m: "Interpreter", args: Args, keywords: Keywords) -> Value:

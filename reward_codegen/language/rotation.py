@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from reward_codegen.errors import NameNotAdmitted, ShapeError
-from reward_codegen.language.graph import Node, Truth
+from reward_codegen.language.graph import Node
 from reward_codegen.language.numpy_table import as_array, bind, needs, setting
 from reward_codegen.language.operators import FLOAT
 from reward_codegen.language.values import Builtin, ProgramError, Value
@@ -65,7 +65,9 @@ def entries(m: "Interpreter", value: Value, count: int, what: str) -> list[Node]
     """The entries of a vector of known length."""
     array = as_array(m, value)
     if array.shape != (count,):
-        raise ShapeError(f"{what} has shape {array.shape}; a single one of {count} entries is admitted")
+        raise ShapeError(
+            f"{what} has shape {array.shape}; a single one of {count} entries is admitted"
+        )
     node = m.graph.real(m.node_of(array))
     return [m.graph.take(node, np.asarray(k)) for k in range(count)]
 
@@ -331,6 +333,3 @@ def _hypot(s: _Scalars, a: Node, b: Node) -> Node:
 def _wrapped(s: _Scalars, angle: Node) -> Node:
     high = s.select(s("gt", angle, math.pi), s("sub", angle, 2 * math.pi), angle)
     return s.select(s("lt", angle, -math.pi), s("add", angle, 2 * math.pi), high)
-
-
-__all__ = ["METHODS", "Rotation", "Truth", "compose", "make", "method"]

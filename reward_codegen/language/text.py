@@ -83,7 +83,8 @@ def formatted(m: Any, value: Value, spec: Value, conversion: str) -> Value:
     if isinstance(content, Instance):
         return StateText()
     if conversion:
-        content = known({"r": repr, "s": str, "a": ascii}[conversion], content)
+        functions: dict[str, Any] = {"r": repr, "s": str, "a": ascii}
+        content = known(functions[conversion], content)
     return limited(known(format, content, spec))
 
 
@@ -103,9 +104,7 @@ def joined(m: Any, parts: list[Value]) -> Value:
     for place, part in enumerate(parts):
         part = m.look(part)
         if isinstance(part, Choice):
-            return m.distribute(
-                part, lambda p: joined(m, [*parts[:place], p, *parts[place + 1 :]])
-            )
+            return m.distribute(part, lambda p: joined(m, [*parts[:place], p, *parts[place + 1 :]]))
     if any(isinstance(part, StateText) for part in parts):
         return StateText()
     m.budget.elements(sum(map(len, parts)), "a string")
