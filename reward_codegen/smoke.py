@@ -29,7 +29,7 @@ def smoke_test(reference: Reference, state_size: int, action_size: int) -> None:
     failure = ""
     for scale in _SCALES:
         for _ in range(_STATES_PER_SCALE):
-            state = np.float32(generator.uniform(-scale, scale, state_size))
+            state: np.ndarray = generator.uniform(-scale, scale, state_size).astype(np.float32)
             action = generator.uniform(-1.0, 1.0, action_size).astype(np.float32)
             recovered = reference.is_recovered(state)
             if reference.failure is None and recovered not in (0, 1):

@@ -112,21 +112,20 @@ def _method(m: "Interpreter", node: ast.FunctionDef) -> Value:
     if node.name.startswith("__") and node.name not in METHODS:
         raise NameNotAdmitted(f"the method {node.name} is not admitted; give it a plain name")
     kinds = []
-    value: Value = UNDEFINED
     for decorator in node.decorator_list:
         named = decorator.id if isinstance(decorator, ast.Name) else ""
         if named not in ("staticmethod", "classmethod", "property"):
             raise m.located(
                 NameNotAdmitted(
-                    "of the decorators of methods, staticmethod, classmethod and property are admitted"
+                    "of the decorators of methods, staticmethod, classmethod and property "
+                    "are admitted"
                 ),
                 decorator,
             )
         kinds.append(named)
     if len(kinds) > 1:
         raise NameNotAdmitted("a method may have one decorator")
-    value = m.function(node.name, node.args, node.body, node, kinds[0] if kinds else "")
-    return value
+    return m.function(node.name, node.args, node.body, node, kinds[0] if kinds else "")
 
 
 def _enumerate(m: "Interpreter", class_: Class) -> None:

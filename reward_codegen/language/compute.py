@@ -187,9 +187,14 @@ def _jax_value(node: Node, args: list[Any], inputs: Mapping[str, jax.Array]) -> 
             function = JAX_FORMS.get(name) or resolve(jnp, name)
             positional, keywords = fill(template, [jnp.asarray(arg) for arg in args])
             return _jax_results(function(*positional, **keywords), node)
-    if any(np.shape(arg) not in ((), node.shape) for arg in args) or (
-        node.shape != () and any(np.shape(a) == () and not isinstance(a, np.ndarray) for a in args)
-    ) or (node.shape != () and all(np.shape(arg) == () for arg in args)):
+    if (
+        any(np.shape(arg) not in ((), node.shape) for arg in args)
+        or (
+            node.shape != ()
+            and any(np.shape(a) == () and not isinstance(a, np.ndarray) for a in args)
+        )
+        or (node.shape != () and all(np.shape(arg) == () for arg in args))
+    ):
         args = [jnp.broadcast_to(arg, node.shape) for arg in args]
     return PRIMITIVES[node.op].jax(*args)
 

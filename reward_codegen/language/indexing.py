@@ -1,4 +1,4 @@
-"""Indexing and iterating: arrays with NumPy's views, lists and dicts whose entries may be absent."""
+"""Indexing and iterating: arrays with NumPy's views, lists and dicts with entries that may lack."""
 
 import itertools
 from collections.abc import Iterator
@@ -114,8 +114,7 @@ class Indexing(Operators):
                     "an iterator is used up on a path that only some states take; make a list of it"
                 )
         value.state = "running" if value.state == "fresh" else value.state
-        for present, item in value.entries:
-            yield present, item
+        yield from value.entries
         value.state = "spent"
 
     def stopped(self, value: Value) -> None:
@@ -571,7 +570,7 @@ class Indexing(Operators):
             return
         if any(isinstance(p, Num) for p in parts):
             places, table = self._places(array, parts)
-            if new.shape != () and places.shape != new.shape:
+            if new.shape not in ((), places.shape):
                 known(np.broadcast_to, np.empty(new.shape), places.shape)
             origin = np.full(old.size, -1)
             origin[table.reshape(-1)] = np.arange(table.size) % max(

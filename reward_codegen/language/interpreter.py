@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -455,8 +456,9 @@ class Interpreter(Expressions):
         keywords = {name: self.look(value) for name, value in keywords.items()}
         for key, value in keywords.items():
             if isinstance(value, Choice) and isinstance(function, Builtin) and key == "out":
+                rest = {name: v for name, v in keywords.items() if name != "out"}
                 return self.distribute(
-                    value, lambda p, k=key: self._call_builtin(function, args, {**keywords, k: p})
+                    value, lambda part: self._call_builtin(function, args, {**rest, "out": part})
                 )
         if isinstance(function, Type):
             return python_table.construct(self, function, args, keywords)
@@ -673,7 +675,7 @@ class Interpreter(Expressions):
                 condition = self.graph.or_(condition, own)
                 error = exit_.value if error is NOTHING else self.merge(own, exit_.value, error)
             self.path = entry if isinstance(condition, bool) else entry.assume(condition)
-            alive = self.arm(lambda h=handler, e=error: self._handle(h, e)) or alive
+            alive = self.arm(partial(self._handle, handler, error)) or alive
         return alive
 
     def _handle(self, handler: ast.ExceptHandler, error: Value) -> None:

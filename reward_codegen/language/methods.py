@@ -93,7 +93,7 @@ def attribute(m: "Interpreter", owner: Value, name: str) -> Value:
         (SetCell, SET_METHODS, set_method),
     ):  # fmt: skip
         if isinstance(owner, type_) and name in names:
-            return Builtin(name, lambda m, a, k, method=method: method(m, owner, name, a, k))
+            return _bound(method, owner, name)
     if isinstance(owner, rotation.Rotation) and name in rotation.METHODS:
         return rotation.method(owner, name)
     if owner == Type("Rotation") and name in rotation.MAKERS:
@@ -109,6 +109,10 @@ def attribute(m: "Interpreter", owner: Value, name: str) -> Value:
     if isinstance(owner, modules.Logger) and name in modules.LOGGING:
         return Builtin("no-op", python_table.no_op("logging"))
     raise NameNotAdmitted(f"the attribute {name} of {kind_of(owner)} is unknown or not admitted")
+
+
+def _bound(method: Any, owner: Value, name: str) -> Builtin:
+    return Builtin(name, lambda m, args, keywords: method(m, owner, name, args, keywords))
 
 
 def _of_array(m: "Interpreter", owner: Value, name: str) -> Value:
@@ -127,10 +131,9 @@ def _of_array(m: "Interpreter", owner: Value, name: str) -> Value:
     if isinstance(owner, Num) and name == "is_integer":
         whole = m.graph.apply("eq", m.graph.apply("floor", owner.node), owner.node)
         return Builtin(name, lambda m, a, k: m.as_value(m.graph.known(whole)))
-    if isinstance(owner, Num) and owner.numpy is not True:
-        if m.settle(owner.numpy) is not True:
-            python = m.graph.not_(owner.numpy)
-            m.fail_where(python, "AttributeError", f"a number of Python has no attribute `{name}`")
+    if isinstance(owner, Num) and owner.numpy is not True and m.settle(owner.numpy) is not True:
+        python = m.graph.not_(owner.numpy)
+        m.fail_where(python, "AttributeError", f"a number of Python has no attribute `{name}`")
     if name in ARRAY_FUNCTIONS:
         function = modules.member("numpy", name)
         return Builtin(name, lambda m, a, k: _as_function(m, function, name, owner, a, k))
@@ -467,7 +470,7 @@ def string_method(m: "Interpreter", owner: str, name: str, args: Args, keywords:
     if keywords:
         raise NameNotAdmitted(f"str.{name} takes no keywords here")
     if name == "join":
-        items = m.items(args[0]) if len(args) == 1 else [None]
+        items: list[Any] = m.items(args[0]) if len(args) == 1 else [None]
         if any(isinstance(m.look(item), text.StateText) for item in items):
             return text.StateText()
         if not all(isinstance(m.look(item), str) for item in items):

@@ -66,7 +66,7 @@ class _Checker:
         if isinstance(node, ast.ClassDef):
             inner = (*scopes, bound_names(node))
             outside = [*node.bases, *(keyword.value for keyword in node.keywords)]
-            outside += [d for d in node.decorator_list]
+            outside += node.decorator_list
             return [(part, inner) for part in node.body] + [(part, scopes) for part in outside]
         if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
             targets = frozenset[str]().union(*(bound_names(part) for part in node.generators))

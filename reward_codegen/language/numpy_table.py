@@ -503,10 +503,8 @@ def of_selection(m: "Interpreter", name: str, given: dict[str, Any]) -> Value:
     result = graph.library(reduced, template, (node,), (), is_bool)
     dtype = BOOL if is_bool else value.dtype
     if (
-        (name in ("sum", "prod", "count_nonzero")
-        and value.dtype.kind == "b")
-        or name == "count_nonzero"
-    ):
+        name in ("sum", "prod", "count_nonzero") and value.dtype.kind == "b"
+    ) or name == "count_nonzero":
         dtype = INTEGER
     if name in ("mean", "linalg.norm"):
         dtype = FLOAT

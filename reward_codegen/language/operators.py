@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -280,8 +280,8 @@ class Operators(Core):
         if isinstance(numpy, Node):
 
             def known_kind(which: bool) -> Value:
-                pair = (Num(part.node, "b", which) for part in (left, right))
-                return self._numbers(symbol, *pair, None)
+                first, second = (Num(part.node, "b", which) for part in (left, right))
+                return self._numbers(symbol, first, second, None)
 
             return self.branch(numpy, lambda: known_kind(True), lambda: known_kind(False))
         if numpy is False:
@@ -723,10 +723,8 @@ class Operators(Core):
         left, right = self.look(left), self.look(right)
         for place, value in enumerate((left, right)):
             if isinstance(value, Choice):
-                found = self.distribute(
-                    value, lambda v, o=(right, left)[place]: self.as_value(self.is_(v, o))
-                )
-                return self.truth(found)
+                other = (right, left)[place]
+                return self.truth(self.distribute(value, partial(self._is_value, other)))
         if isinstance(right, Num):
             left, right = right, left
         if isinstance(left, Num):
@@ -747,6 +745,9 @@ class Operators(Core):
         if isinstance(left, str) and isinstance(right, str):
             return left == right
         return left is right
+
+    def _is_value(self, left: Value, right: Value) -> Value:
+        return self.as_value(self.is_(left, right))
 
     def contains(self, item: Value, container: Value) -> Truth:
         """`item in container`."""

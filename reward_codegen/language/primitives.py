@@ -150,7 +150,7 @@ PRIMITIVES: Final[dict[str, Primitive]] = {
     "div": _numbers(np.divide, lax.div),
     "floordiv": _numbers(np.floor_divide, _floor_divide),
     "mod": _numbers(np.mod, _mod),
-    "fmod": _numbers(np.fmod, lambda x, y: lax.rem(x, y)),
+    "fmod": _numbers(np.fmod, lax.rem),
     "remainder": _numbers(_ieee_remainder, _jax_remainder),
     "pow": _numbers(np.power, _power),
     "max": _numbers(np.maximum, lax.max),

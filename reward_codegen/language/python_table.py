@@ -3,6 +3,7 @@
 import ast
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -207,11 +208,7 @@ def sum_(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
             continue
         plain = first and isinstance(item, Num) and item.kind != "b" and here is True
         added = (
-            item
-            if plain
-            else m.branch(
-                here, lambda item=item, total=total: m.binary("+", total, item), lambda: NOTHING
-            )
+            item if plain else m.branch(here, partial(m.binary, "+", total, item), lambda: NOTHING)
         )
         total = added if here is True else m.merge(here, added, total)
         first = False
@@ -410,7 +407,7 @@ def _map(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
         rows = list(m.entries(_zip(m, tuple(iterables), {})))
     found = []
     for present, row in rows:
-        value = m.branch(present, lambda row=row: m.call(function, row, {}), lambda: NOTHING)
+        value = m.branch(present, partial(m.call, function, row, {}), lambda: NOTHING)
         found.append((present, value))
     return iterator(m, found)
 
@@ -553,7 +550,7 @@ def _number_is(m: "Interpreter", number: Num, value: Value, name: str) -> Truth:
     if isinstance(value, np.generic) and name in ("float64", "float32", "int64", "int32", "double"):
         return value.dtype == np.dtype(name)
     return {
-        "float": True if kind == "f" else False,
+        "float": kind == "f",
         "int": python if kind in "ib" else False,
         "bool": python if kind == "b" else False,
         "float64": numpy if kind == "f" else False, "floating": numpy if kind == "f" else False,
@@ -658,7 +655,7 @@ def no_op(what: str) -> Call:
 
 def _of_known(name: str) -> Call:
     """A function of known numbers and strings: Python's own."""
-    function = {"ord": ord, "chr": chr, "bin": bin, "hex": hex, "repr": repr}[name]
+    function: Any = {"ord": ord, "chr": chr, "bin": bin, "hex": hex, "repr": repr}[name]
 
     def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
         (value,) = _exactly(name, args, keywords, 1)

@@ -3,6 +3,7 @@
 A rotation is a unit quaternion (x, y, z, w), as in scipy.
 """
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,7 +126,7 @@ def _sequence(m: "Interpreter", value: Value) -> tuple[str, bool]:
         raise ShapeError("the axes of Euler angles must be a known string, as 'xyz'")
     if not 1 <= len(seq) <= 3 or not (set(seq) <= set("xyz") or set(seq) <= set("XYZ")):
         raise ProgramError("ValueError", f"the axes {seq!r} are no sequence of xyz or of XYZ")
-    if any(a == b for a, b in zip(seq, seq[1:], strict=False)):
+    if any(a == b for a, b in itertools.pairwise(seq)):
         raise ProgramError("ValueError", "consecutive axes must differ")
     return seq.lower(), seq.isupper()
 
@@ -138,10 +139,7 @@ def _product(s: _Scalars, p: Any, q: Any) -> Quaternion:
         result: Node | None = None
         for sign, a, b in terms:
             term = s("mul", a, b)
-            if result is None:
-                result = term
-            else:
-                result = s("add" if sign > 0 else "sub", result, term)
+            result = term if result is None else s("add" if sign > 0 else "sub", result, term)
         assert result is not None
         return result
 

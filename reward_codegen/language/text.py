@@ -1,6 +1,7 @@
-"""Strings: what is known is formatted by Python itself; what depends on the state is for messages."""
+"""Strings: known values are formatted by Python itself; those of the state are for messages."""
 
 import string
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,17 @@ def limited(value: str) -> str:
     return value
 
 
+def _joined_around(m: Any, before: list[Value], after: list[Value], part: Value) -> Value:
+    return joined(m, [*before, part, *after])
+
+
 def joined(m: Any, parts: list[Value]) -> Value:
     """Strings one after the other."""
     for place, part in enumerate(parts):
         part = m.look(part)
         if isinstance(part, Choice):
-            return m.distribute(part, lambda p: joined(m, [*parts[:place], p, *parts[place + 1 :]]))
+            before, after = parts[:place], parts[place + 1 :]
+            return m.distribute(part, partial(_joined_around, m, before, after))
     if any(isinstance(part, StateText) for part in parts):
         return StateText()
     m.budget.elements(sum(map(len, parts)), "a string")
