@@ -259,9 +259,12 @@ def _jax_take(array: Any, index: np.ndarray) -> Any:
         if length > 1 and (index == first).all():
             part = _jax_take(array, first)
             return jnp.broadcast_to(part, index.shape)
-    if index.ndim == array.ndim == 2 and index.shape == array.shape[::-1]:
-        if (index.T.reshape(-1) == np.arange(size)).all():
-            return lax.transpose(array, (1, 0))
+    if (
+        index.ndim == array.ndim == 2
+        and index.shape == array.shape[::-1]
+        and ((index.T.reshape(-1) == np.arange(size)).all())
+    ):
+        return lax.transpose(array, (1, 0))
     if step < 0 and (np.diff(flat_index) == step).all():
         return _shaped(lax.rev(_jax_take(array, flat_index[::-1]), (0,)), index.shape)
     return _shaped(array, (array.size,))[index]

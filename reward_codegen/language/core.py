@@ -231,7 +231,7 @@ class Core:
             raise NameNotAdmitted(message)
         raise ShapeError(f"{message} ({name})")
 
-    # Choosing between values ------------------------------------------------------------------------
+    # Choosing between values ----------------------------------------------------------------------
 
     def look(self, value: Value) -> Value:
         """A value, as far as the present path decides which it is."""
@@ -383,7 +383,7 @@ class Core:
         node = content if isinstance(content, Node) else self.graph.constant(content)
         return self.graph.take(node, array.index)
 
-    # Cells ------------------------------------------------------------------------------------------
+    # Cells ----------------------------------------------------------------------------------------
 
     def birth(self) -> frozenset[Node]:
         return frozenset(self.here.full)

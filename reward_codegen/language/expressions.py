@@ -384,7 +384,7 @@ class Expressions(Indexing):
     def assign(self, target: ast.expr, value: Value) -> None:
         raise NotImplementedError
 
-    # Parts, functions and strings -------------------------------------------------------------------
+    # Parts, functions and strings -----------------------------------------------------------------
 
     def _eval_Subscript(self, node: ast.Subscript) -> Value:
         return self.look(self.getitem(self.eval(node.value), self.eval(node.slice)))

@@ -150,9 +150,9 @@ class Graph:
             return first.args[0] if first.op == "not" else None
         if op == "real":
             return None
-        if op == "sqrt" and first.op in ("square", "mul"):
-            if first.op == "square" or first.args[0] is first.args[1]:
-                return self.apply("abs", first.args[0])
+        squared = first.op == "square" or (first.op == "mul" and first.args[0] is first.args[1])
+        if op == "sqrt" and squared:
+            return self.apply("abs", first.args[0])
         if op == "log" and first.op == "add":
             return self._log_of_sum(first)
         if op == "pow" and args[1].op == "const" and args[1].shape == ():

@@ -211,7 +211,7 @@ class Indexing(Operators):
             result = self.merge(hit, item, result) if result is not NOTHING else item
         return result
 
-    # Reading ----------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------
 
     def getitem(self, container: Value, index: Value) -> Value:
         """`container[index]`."""
@@ -318,7 +318,7 @@ class Indexing(Operators):
         self.fail_where(self.graph.not_(present), "KeyError", f"the dict has no key {key!r}")
         return self.look(value)
 
-    # Arrays -------------------------------------------------------------------------------------------
+    # Arrays ---------------------------------------------------------------------------------------
 
     def part(self, array: Array, index: Value) -> Value:
         """A part of an array: a view of it, a copy, a scalar, or a selection."""
@@ -481,7 +481,7 @@ class Indexing(Operators):
             array.dtype,
         )
 
-    # Writing --------------------------------------------------------------------------------------------
+    # Writing --------------------------------------------------------------------------------------
 
     def setitem(self, container: Value, index: Value, value: Value) -> None:
         """`container[index] = value`."""

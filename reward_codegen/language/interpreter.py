@@ -438,9 +438,11 @@ class Interpreter(Expressions):
         self, function: Builtin | Type, args: tuple[Value, ...], keywords: dict[str, Value]
     ) -> Value:
         args = tuple(self.look(arg) for arg in args)
-        if function.name not in text.TAKE_TEXT:
-            if any(isinstance(v, text.StateText) for v in (*args, *keywords.values())):
-                text.refuse()
+        given = (*args, *keywords.values())
+        if function.name not in text.TAKE_TEXT and any(
+            isinstance(value, text.StateText) for value in given
+        ):
+            text.refuse()
         if not (isinstance(function, Builtin) and function.name in python_table.TAKE_CHOICES):
             for place, arg in enumerate(args):
                 if isinstance(arg, Choice):
@@ -454,12 +456,11 @@ class Interpreter(Expressions):
 
                     return self.distribute(arg, with_part) if number is None else with_part(number)
         keywords = {name: self.look(value) for name, value in keywords.items()}
-        for key, value in keywords.items():
-            if isinstance(value, Choice) and isinstance(function, Builtin) and key == "out":
-                rest = {name: v for name, v in keywords.items() if name != "out"}
-                return self.distribute(
-                    value, lambda part: self._call_builtin(function, args, {**rest, "out": part})
-                )
+        out = keywords.get("out")
+        if isinstance(out, Choice) and isinstance(function, Builtin):
+            return self.distribute(
+                out, lambda part: self._call_builtin(function, args, {**keywords, "out": part})
+            )
         if isinstance(function, Type):
             return python_table.construct(self, function, args, keywords)
         return function.call(self, args, keywords)
@@ -704,7 +705,7 @@ class Interpreter(Expressions):
             names.append(type_.name)
         return frozenset(names)
 
-    # match ------------------------------------------------------------------------------------------
+    # match ----------------------------------------------------------------------------------------
 
     def _do_Match(self, node: ast.Match) -> None:
         subject = self.eval(node.subject)

@@ -327,7 +327,10 @@ def members(numpy: dict[str, Builtin]) -> dict[str, dict[str, Value]]:
         "clamp": Builtin("clamp", _clamp), "integer_pow": Builtin("integer_pow", _integer_pow),
     }  # fmt: skip
     return {
-        "jax": {"jit": JIT, "checkpoint": JIT, "vmap": Builtin("vmap", _vmap), "Array": Type("ndarray")},
+        "jax": {
+            "jit": JIT, "checkpoint": JIT, "vmap": Builtin("vmap", _vmap),
+            "Array": Type("ndarray"),
+        },
         "jax.lax": lax,
         "jax.nn": nn,
         "jax.scipy": {},

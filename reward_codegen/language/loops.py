@@ -243,10 +243,10 @@ def _join(first: Any, second: Any) -> Any:
             max(first[1], second[1], key=_KINDS.index) if "f" not in (first[1], second[1]) else "f"
         )
         return ("number", kind, first[2] or second[2])
-    if first[0] == second[0] and first[0] in ("tuple", "list", "dict", "instance"):
-        if len(first[1]) == len(second[1]) and first[2:] == second[2:]:
-            parts = zip(first[1], second[1], strict=True)
-            return (first[0], tuple(_join(a, b) for a, b in parts), *first[2:])
+    same = first[0] == second[0] and first[0] in ("tuple", "list", "dict", "instance")
+    if same and len(first[1]) == len(second[1]) and first[2:] == second[2:]:
+        parts = zip(first[1], second[1], strict=True)
+        return (first[0], tuple(_join(a, b) for a, b in parts), *first[2:])
     raise ShapeError("a variable changes its kind or shape from one iteration to the next")
 
 

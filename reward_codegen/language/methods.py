@@ -260,7 +260,7 @@ def _to_list(m: "Interpreter", array: Array) -> Value:
     )
 
 
-# Lists and tuples ------------------------------------------------------------------------------------
+# Lists and tuples ---------------------------------------------------------------------------------
 
 
 def extend(m: "Interpreter", owner: ListCell, value: Value) -> None:
@@ -386,7 +386,7 @@ def _record_method(
     return classes.instantiate(m, owner.type, (), {**owner.content, **keywords})
 
 
-# Dicts, sets and strings ------------------------------------------------------------------------------
+# Dicts, sets and strings --------------------------------------------------------------------------
 
 
 def dict_method(
@@ -498,6 +498,7 @@ def known_attributes() -> frozenset[str]:
         ARRAY_FUNCTIONS | ARRAY_METHODS | ARRAY_FACTS | LIST_METHODS | DICT_METHODS
         | STRING_METHODS | TUPLE_METHODS | SET_METHODS | RECORD_METHODS | modules.LOGGING
         | frozenset(rotation.METHODS) | frozenset(rotation.MAKERS) | jax_table.AT_METHODS
-        | {"args", "is_integer", "bit_length", "start", "stop", "step", "reduce", "accumulate", "outer", "name",
+        | {"args", "is_integer", "bit_length", "start", "stop", "step", "reduce", "accumulate",
+           "outer", "name",
            "value", "eps", "tiny", "smallest_normal", "resolution", "max", "min"}
     )  # fmt: skip

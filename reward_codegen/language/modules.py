@@ -103,7 +103,7 @@ _MEMBER_REASONS: Final = {
 }
 
 
-# functools, itertools, operator, copy ----------------------------------------------------------------
+# functools, itertools, operator, copy -------------------------------------------------------------
 
 
 def _partial(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
@@ -164,9 +164,9 @@ def _combined(name: str) -> Builtin:
         settings = {key: m.integer(v, key) if key == "repeat" else v for key, v in keywords.items()}
         if settings.get("repeat", 1) > 100:
             raise BudgetExceeded("the numbers given to product are too large")
-        if name in ("combinations", "permutations") and len(given) > 1 and given[1] is not None:
-            if given[1] > 100:
-                raise BudgetExceeded(f"the numbers given to {name} are too large")
+        chosen = name in ("combinations", "permutations") and len(given) > 1
+        if chosen and given[1] is not None and given[1] > 100:
+            raise BudgetExceeded(f"the numbers given to {name} are too large")
         found = []
         for item in known(getattr(itertools, name), *given, **settings):
             m.budget.step(len(item) if isinstance(item, tuple) else 1)
@@ -217,7 +217,7 @@ def _copy(deep: bool) -> Builtin:
     return Builtin("deepcopy" if deep else "copy", call)
 
 
-# dataclasses, collections, enum, logging ------------------------------------------------------------------
+# dataclasses, collections, enum, logging ----------------------------------------------------------
 
 
 def _dataclass(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
@@ -298,7 +298,7 @@ def _context(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return CONTEXT
 
 
-# The modules ----------------------------------------------------------------------------------------------
+# The modules --------------------------------------------------------------------------------------
 
 _FUNCTIONS: Final = numpy_table.functions()
 _CONSTANTS: Final[dict[str, Value]] = {
@@ -307,9 +307,12 @@ _CONSTANTS: Final[dict[str, Value]] = {
 }  # fmt: skip
 _TYPES: Final[dict[str, Value]] = {
     **{name: Type(name) for name in
-       ("float64", "float32", "int64", "int32", "bool_", "generic", "number", "floating", "integer")},
-    "bool": Type("bool_"), "double": Type("float64"), "int_": Type("int64"), "ndarray": Type("ndarray"),
-    "intp": Type("int64"), "long": Type("int64"), "single": Type("float32"), "Array": Type("ndarray"),
+       ("float64", "float32", "int64", "int32", "bool_", "generic", "number", "floating",
+        "integer")},
+    "bool": Type("bool_"), "double": Type("float64"), "int_": Type("int64"),
+    "ndarray": Type("ndarray"),
+    "intp": Type("int64"), "long": Type("int64"), "single": Type("float32"),
+    "Array": Type("ndarray"),
 }  # fmt: skip
 _PLAIN: Final = {name: f for name, f in _FUNCTIONS.items() if "." not in name}
 _LINALG: Final = {

@@ -69,7 +69,8 @@ LIBRARY: Final[dict[str, str]] = {
     "diff": "a* n axis", "ediff1d": "ary*", "gradient": "f*", "trapezoid": "y* x* dx axis",
     "sort": "a* axis kind", "argsort": "a* axis kind", "trace": "a* offset axis1 axis2",
     "dot": "a* b*", "vdot": "a* b*", "inner": "a* b*", "outer": "a* b*", "matmul": "a* b*",
-    "vecdot": "a* b*", "tensordot": "a* b* axes", "kron": "a* b*", "cross": "a* b* axisa axisb axisc axis",
+    "vecdot": "a* b*", "tensordot": "a* b* axes", "kron": "a* b*",
+    "cross": "a* b* axisa axisb axisc axis",
     "convolve": "a* v* mode", "correlate": "a* v* mode", "interp": "x* xp* fp* left* right*",
     "searchsorted": "a* v* side", "digitize": "x* bins* right", "polyval": "p* x*",
     "isin": "element* test_elements* assume_unique invert", "unwrap": "p* discont axis",
@@ -115,7 +116,7 @@ JOINS: Final[dict[str, str]] = {
 Call = Callable[["Interpreter", tuple[Value, ...], dict[str, Value]], Value]
 
 
-# Arguments -----------------------------------------------------------------------------------------
+# Arguments ----------------------------------------------------------------------------------------
 
 
 def bind(
@@ -216,7 +217,7 @@ def as_array(m: "Interpreter", value: Value) -> Array:
     return m.make_array(content, dtype)
 
 
-# Entry by entry --------------------------------------------------------------------------------------
+# Entry by entry -----------------------------------------------------------------------------------
 
 
 @cache
@@ -332,7 +333,7 @@ def _ufunc_of_selection(m: "Interpreter", name: str, operands: list[Value]) -> V
     return Selection(node, next(iter(masks.values())), dtype)
 
 
-# Whole arrays ------------------------------------------------------------------------------------------
+# Whole arrays -------------------------------------------------------------------------------------
 
 
 def library(name: str) -> Call:
@@ -519,7 +520,7 @@ def of_selection(m: "Interpreter", name: str, given: dict[str, Any]) -> Value:
     return m.of_node(result, dtype)
 
 
-# Moving entries -----------------------------------------------------------------------------------------
+# Moving entries -----------------------------------------------------------------------------------
 
 
 def moved(name: str) -> Call:
@@ -644,7 +645,7 @@ def put_together(
     return m.make_array(m.cast_node(node, dtype), dtype, fixed)
 
 
-# Making arrays ----------------------------------------------------------------------------------------
+# Making arrays ------------------------------------------------------------------------------------
 
 
 def _array(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
@@ -792,7 +793,7 @@ def _traced_linspace(m: "Interpreter", values: dict[str, Value]) -> Value:
     return m.binary("+", values["start"], m.binary("*", steps, span))
 
 
-# Choosing -------------------------------------------------------------------------------------------------
+# Choosing -----------------------------------------------------------------------------------------
 
 
 def where(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
@@ -941,7 +942,7 @@ def vectorize(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Val
     return Builtin("vectorized", call)
 
 
-# Others ------------------------------------------------------------------------------------------------
+# Others -------------------------------------------------------------------------------------------
 
 
 def around(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
@@ -1276,7 +1277,8 @@ SPECIAL: Final[dict[str, tuple[str, Call]]] = {
     "errstate": ("all divide over under invalid", _context),
     "seterr": ("all divide over under invalid", _context),
     "set_printoptions": ("precision suppress linewidth", _context),
-    "finfo": ("dtype", _finfo), "iinfo": ("dtype", _iinfo), "issubdtype": ("arg1 arg2", _issubdtype),
+    "finfo": ("dtype", _finfo), "iinfo": ("dtype", _iinfo),
+    "issubdtype": ("arg1 arg2", _issubdtype),
 }  # fmt: skip
 
 

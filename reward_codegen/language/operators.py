@@ -354,7 +354,7 @@ class Operators(Core):
                 self.fail_where(graph.and_(python, finite), "OverflowError", "result too large")
         return Num(node, kind, numpy)
 
-    # Arrays and selections --------------------------------------------------------------------------
+    # Arrays and selections ------------------------------------------------------------------------
 
     def _arrays(self, symbol: str, left: Value, right: Value) -> Value:
         left, right = self.array(left), self.array(right)
@@ -612,7 +612,7 @@ class Operators(Core):
             inside = graph.and_(inside, graph.not_(self.equal(left, right)))
         return self.as_value(inside)
 
-    # Truth ------------------------------------------------------------------------------------------
+    # Truth ----------------------------------------------------------------------------------------
 
     def as_value(self, truth: Truth, numpy: Truth = False) -> Value:
         """A truth as a value of the program."""
@@ -686,9 +686,8 @@ class Operators(Core):
         if isinstance(value, Array | Selection):
             node = self.node_of(value) if isinstance(value, Array) else value.node
             kind = value.dtype.kind
-            if (symbol == "~") != (kind == "b") and (symbol == "~" or kind == "b"):
-                if not (symbol == "~" and kind == "i"):
-                    raise ProgramError("TypeError", f"`{symbol}` is not defined for {value.dtype}")
+            if kind not in ("bi" if symbol == "~" else "if"):
+                raise ProgramError("TypeError", f"`{symbol}` is not defined for {value.dtype}")
             if symbol == "-":
                 node = self.graph.apply("neg", node)
             elif symbol == "~" and kind == "b":
@@ -716,7 +715,7 @@ class Operators(Core):
             node = graph.apply("neg", node) if symbol == "-" else node
         return Num(node, kind, value.numpy)
 
-    # Identity and membership --------------------------------------------------------------------------
+    # Identity and membership ----------------------------------------------------------------------
 
     def is_(self, left: Value, right: Value) -> Truth:
         """`left is right`."""

@@ -76,9 +76,9 @@ def _nearest(np_: Any, x: Any, y: Any, rest: Any) -> Any:
 
 
 def _power(x: Any, y: Any) -> Any:
-    if isinstance(y, np.generic | np.ndarray) and np.ndim(y) == 0 and float(y).is_integer():
-        if abs(float(y)) <= 64:
-            return lax.integer_pow(x, int(y))
+    known = isinstance(y, np.generic | np.ndarray) and np.ndim(y) == 0
+    if known and float(y).is_integer() and abs(float(y)) <= 64:
+        return lax.integer_pow(x, int(y))
     return lax.pow(jnp.asarray(x, jnp.float32), jnp.broadcast_to(jnp.float32(y), jnp.shape(x)))
 
 

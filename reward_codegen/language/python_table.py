@@ -48,8 +48,15 @@ EXCEPTIONS: Final[dict[str, tuple[str, ...]]] = {
     # each with the classes that it belongs to
     "BaseException": (),
     "Exception": ("BaseException",),
-    **dict.fromkeys(("ArithmeticError", "AssertionError", "AttributeError", "LookupError", "NameError", "RuntimeError", "StopIteration", "TypeError", "ValueError", "Warning"), ("Exception", "BaseException")),
-    **dict.fromkeys(("ZeroDivisionError", "OverflowError", "FloatingPointError"), ("ArithmeticError", "Exception", "BaseException")),
+    **dict.fromkeys(
+        ("ArithmeticError", "AssertionError", "AttributeError", "LookupError", "NameError",
+         "RuntimeError", "StopIteration", "TypeError", "ValueError", "Warning"),
+        ("Exception", "BaseException"),
+    ),
+    **dict.fromkeys(
+        ("ZeroDivisionError", "OverflowError", "FloatingPointError"),
+        ("ArithmeticError", "Exception", "BaseException"),
+    ),
     **dict.fromkeys(("IndexError", "KeyError"), ("LookupError", "Exception", "BaseException")),
     "UnboundLocalError": ("NameError", "Exception", "BaseException"),
     "NotImplementedError": ("RuntimeError", "Exception", "BaseException"),
@@ -70,7 +77,7 @@ TAKE_CHOICES: Final = frozenset({
 _MOST_SORTED = 16  # items by a key that depends on the state
 
 
-# Numbers ---------------------------------------------------------------------------------------------
+# Numbers ------------------------------------------------------------------------------------------
 
 
 def _scalar(m: "Interpreter", value: Value, what: str) -> Value:
@@ -170,7 +177,7 @@ def _exactly(name: str, args: Args, keywords: Keywords, count: int) -> Args:
     return args
 
 
-# Iterables -------------------------------------------------------------------------------------------
+# Iterables ----------------------------------------------------------------------------------------
 
 
 def _len(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
@@ -193,9 +200,9 @@ def sum_(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     bound = bind("sum", ["iterable", "start"], args, keywords)
     needs("sum", bound, "iterable")
     value, total = bound["iterable"], bound.get("start", 0)
-    if isinstance(value, Array) and len(value.shape) == 1 and value.shape[0] > 3:
-        if m.known_array(value) is None:
-            return m.binary("+", total, numpy_table.library("sum")(m, (value,), {}))
+    row = isinstance(value, Array) and len(value.shape) == 1 and value.shape[0] > 3
+    if row and m.known_array(value) is None:
+        return m.binary("+", total, numpy_table.library("sum")(m, (value,), {}))
     if isinstance(value, Selection):
         part = numpy_table.library("sum")(m, (value,), {})
         number = m.plain_number(part)
@@ -505,7 +512,7 @@ def _sorted_numbers(m: "Interpreter", entries: Any, numbers: Any, reverse: bool)
     return m.list_of(tuple(found))
 
 
-# Types ----------------------------------------------------------------------------------------------
+# Types --------------------------------------------------------------------------------------------
 
 
 def is_instance(m: "Interpreter", value: Value, type_: Value) -> Truth:
@@ -676,7 +683,7 @@ def _slice(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return slice(*args)
 
 
-# math -----------------------------------------------------------------------------------------------
+# math ---------------------------------------------------------------------------------------------
 
 _DOMAINS: Final[dict[str, tuple[float, float, bool]]] = {
     "sqrt": (0.0, math.inf, False), "log": (0.0, math.inf, True), "log2": (0.0, math.inf, True),
@@ -685,7 +692,8 @@ _DOMAINS: Final[dict[str, tuple[float, float, bool]]] = {
     "atanh": (-1.0, 1.0, True),
 }  # fmt: skip
 _MATH_UNARY: Final = {
-    **{name: name for name in "sqrt cbrt exp exp2 expm1 log2 log10 log1p sin cos tan sinh cosh tanh".split()},
+    **{name: name for name in "sqrt cbrt exp exp2 expm1 log2 log10 log1p".split()},
+    **{name: name for name in "sin cos tan sinh cosh tanh".split()},
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
     "atanh": "arctanh", "fabs": "abs", "erf": "erf",
 }  # fmt: skip
@@ -890,7 +898,8 @@ MATH: Final[dict[str, Value]] = {
         **{name: _math_binary(name) for name in _MATH_BINARY},
         **{name: _math_whole(name) for name in ("floor", "ceil", "trunc")},
         **{name: _math_test(name) for name in ("isnan", "isinf", "isfinite")},
-        **{name: _math_known(name) for name in ("factorial", "comb", "perm", "gcd", "lcm", "isqrt")},
+        **{name: _math_known(name) for name in
+           ("factorial", "comb", "perm", "gcd", "lcm", "isqrt")},
         "log": _math_log, "pow": _math_pow, "hypot": _math_hypot, "dist": _math_dist,
         "isclose": _math_isclose, "fsum": _math_sum, "prod": prod,
         "radians": _math_degrees(math.pi / 180, "radians"),
@@ -898,7 +907,7 @@ MATH: Final[dict[str, Value]] = {
     }.items()},
 }  # fmt: skip
 
-# Names ------------------------------------------------------------------------------------------------
+# Names --------------------------------------------------------------------------------------------
 
 _FUNCTIONS: Final[dict[str, Call]] = {
     "abs": _abs, "all": _all, "any": _any, "callable": _callable, "divmod": _divmod,
@@ -909,7 +918,8 @@ _FUNCTIONS: Final[dict[str, Call]] = {
     "round": _round, "slice": _slice, "sorted": sorted_, "sum": sum_, "zip": _zip,
 }  # fmt: skip
 BUILTINS: Final[dict[str, Value]] = {
-    **{name: ExceptionType(name, bases) for name, bases in EXCEPTIONS.items() if name not in _HIDDEN},
+    **{name: ExceptionType(name, bases) for name, bases in EXCEPTIONS.items()
+       if name not in _HIDDEN},
     **{name: Type(name) for name in
        ("float", "int", "bool", "str", "list", "tuple", "dict", "set", "object")},
     **{name: Builtin(name, call) for name, call in _FUNCTIONS.items()},

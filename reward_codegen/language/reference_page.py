@@ -96,8 +96,10 @@ def _numpy() -> str:
     for name, names in sorted(numpy_table.signatures().items()):
         if not name.startswith("nn."):
             lines.append(f"| `{name}` | {', '.join(f'`{part}`' for part in names.split())} |")
-    lines += ["", "`np.add.reduce` and its like (`reduce`, `accumulate`, `outer`), `np.r_`, `np.c_`",
-              "and `np.s_`; masks in reading and writing; views as NumPy has them.", ""]  # fmt: skip
+    lines += ["",
+              "`np.add.reduce` and its like (`reduce`, `accumulate`, `outer`), `np.r_`, `np.c_`",
+              "and `np.s_`; masks in reading and writing; views as NumPy has them.",
+              ""]  # fmt: skip
     return "\n".join(lines)
 
 
