@@ -779,7 +779,8 @@ def _limit_maker(m: "Interpreter", name: str, given: dict[str, Any]) -> None:
         rows = int(numbers.get("N", numbers.get("n", 1)))
         m.budget.elements(rows * int(numbers.get("M", rows)))
     else:
-        m.budget.elements(int(numbers.get("num", 50)))
+        ends = [len(end) for end in given.values() if isinstance(end, tuple | list)]
+        m.budget.elements(int(numbers.get("num", 50)) * max(ends, default=1))
 
 
 def _traced_linspace(m: "Interpreter", values: dict[str, Value]) -> Value:

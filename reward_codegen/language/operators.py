@@ -76,6 +76,7 @@ class Operators(Core):
             content = content.data.astype(dtype)
         shape = content.shape
         self.budget.elements(math.prod(shape))
+        self.budget.work(2 * math.prod(shape))
         index = np.arange(math.prod(shape)).reshape(shape)
         return Array(Buffer(content, self.birth(), self.in_module, dtype, fixed), index)
 

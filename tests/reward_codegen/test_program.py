@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from reward_codegen import RewardProgram, compile_reward, library
-from reward_codegen.reference import FAILED_REWARD, Reference
+from reward_codegen.language.outcome import FAILED_REWARD
+from reward_codegen.reference import Reference
 
 from .agreement import IS_RECOVERED, compiled
 
