@@ -136,11 +136,14 @@ class Core:
         """Run an action on a path: its value, and whether lanes are left."""
         self.path = path
         try:
-            value = action()
+            try:
+                return action(), True
+            except ProgramError as error:  # here, where these lanes are alone
+                self.fail(ExceptionValue(self.exception_type(error.name), (error.message,)))
         except Dead:
-            self.path = None
-            return NOTHING, False
-        return value, True
+            pass
+        self.path = None
+        return NOTHING, False
 
     def after(self, entry: Path, exits: Sequence[Exit]) -> Path:
         """The path of those that have not left."""

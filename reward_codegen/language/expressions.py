@@ -1,7 +1,7 @@
 """The expressions of a program."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from reward_codegen.errors import RewardCodeError, ShapeError, SyntaxNotAdmitted
@@ -109,6 +109,11 @@ class Expressions(Indexing):
         """Assign to a variable, in the lanes that are here."""
         frame = self._owner(name)
         assert frame is not None
+        if frame.of_module and frame is not self.frame and not self.in_module:
+            raise SyntaxNotAdmitted(
+                "a function may not change a variable of the module, because a reward must depend "
+                "on its arguments only"
+            )
         path = self.here
         if frame is self.frame and not frame.captured:
             conditions = path.local
@@ -263,8 +268,19 @@ class Expressions(Indexing):
         return self.set_of(self._collected(node, lambda: self.eval(node.elt)))
 
     def _eval_GeneratorExp(self, node: ast.GeneratorExp) -> Value:
-        entries = self._collected(node, lambda: self.eval(node.elt))
-        return IteratorValue(iter(entries), self.here.full)
+        # The first iterable is evaluated now, everything else when it is asked for.
+        first, frame = self.eval(node.generators[0].iter), self.frame
+
+        def later() -> Iterator[tuple[Truth, Value]]:
+            asking = self.frame
+            self.frame = frame
+            try:
+                entries = self._collected(node, lambda: self.eval(node.elt), first)
+            finally:
+                self.frame = asking
+            yield from entries
+
+        return IteratorValue(later(), self.here.full)
 
     def _eval_DictComp(self, node: ast.DictComp) -> Value:
         content: dict[Any, tuple[Truth, Value]] = {}
@@ -273,7 +289,9 @@ class Expressions(Indexing):
             self.put_entry(content, key, present, value)
         return self.make_dict(content)
 
-    def _collected(self, node: Any, element: Callable[[], Value]) -> list[tuple[Truth, Value]]:
+    def _collected(
+        self, node: Any, element: Callable[[], Value], first: Value = UNDEFINED
+    ) -> list[tuple[Truth, Value]]:
         entry = self.here
         found: list[tuple[Truth, Value]] = []
 
@@ -282,11 +300,16 @@ class Expressions(Indexing):
             found.append((self.mask(self.since(self.here.full, entry)), value))
             self.budget.elements(len(found), "a list")
 
-        self.comprehend(node.generators, emit)
+        self.comprehend(node.generators, emit, first)
         return found
 
-    def comprehend(self, generators: list[ast.comprehension], emit: Callable[[], None]) -> None:
-        """Run the loops of a comprehension, `emit` inside."""
+    def comprehend(
+        self,
+        generators: list[ast.comprehension],
+        emit: Callable[[], None],
+        first: Value = UNDEFINED,
+    ) -> None:
+        """Run the loops of a comprehension, `emit` inside; `first` is what the first one visits."""
         outer = self.frame
         names = frozenset[str]().union(*(bound_names(part) for part in generators))
         captured = any(
@@ -303,7 +326,8 @@ class Expressions(Indexing):
             if place == 0:
                 self.frame = outer
             try:
-                iterable = self.eval(generator.iter)
+                known = place == 0 and first is not UNDEFINED
+                iterable = first if known else self.eval(generator.iter)
             finally:
                 self.frame = frame
             for present, item in self.entries(iterable):

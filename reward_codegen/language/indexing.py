@@ -328,7 +328,7 @@ class Indexing(Operators):
             for p in parts
         ) and not any(isinstance(p, bool) for p in parts)
         if basic and np.shape(index) != ():
-            return Array(array.buffer, index)
+            return Array(array.buffer, index, array.readonly)
         index = np.asarray(index)
         if not isinstance(content, Node):
             return self.of_known(content.reshape(-1)[index], array.buffer.fixed)
@@ -530,6 +530,8 @@ class Indexing(Operators):
 
     def _set_part(self, array: Array, index: Value, value: Value) -> None:
         buffer, graph = array.buffer, self.graph
+        if array.readonly:
+            raise ProgramError("ValueError", "assignment destination is read-only")
         if buffer.fixed:
             raise ProgramError(
                 "TypeError", "this array cannot be changed in place; with JAX write x.at[...].set(...)"

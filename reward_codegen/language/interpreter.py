@@ -309,7 +309,7 @@ class Interpreter(Expressions):
         return methods.attribute(self, owner, name)
 
     def getitem(self, container: Value, index: Value) -> Value:
-        container = self.look(container)
+        container, index = self.look(container), self._plain_enum(self.look(index))
         if isinstance(container, jax_table.At):
             return jax_table.At(container.array, index)
         if isinstance(container, Instance) and container.type.name in ("s_", "r_", "c_"):
@@ -319,7 +319,7 @@ class Interpreter(Expressions):
         if isinstance(container, Type):
             return container  # List[float] and its like
         if isinstance(container, Class) and container.kind == "enum":
-            return self.attribute(container, str(self.look(index)))
+            return self.attribute(container, str(index))
         return super().getitem(container, index)
 
     def _others(self, symbol: str, left: Value, right: Value) -> Value:
@@ -465,6 +465,7 @@ class Interpreter(Expressions):
             )
         entry, start, outer = self.here, len(self.exits), self.frame
         frame = Frame(function.names, function.frame, function.captures, birth=self.birth())
+        frame.of_module = self.in_module
         frame.variables = bind_arguments(self, function, args, keywords)
         self.frame = frame
         self.path = Path(entry.full, (), entry.facts)
@@ -530,12 +531,8 @@ class Interpreter(Expressions):
         self.leave("continue")
 
     def arm(self, action: Callable[[], Any]) -> bool:
-        """Run an action; whether lanes are left."""
-        try:
-            action()
-        except Dead:
-            self.path = None
-        return self.path is not None
+        """Run an action on the present path; whether lanes are left."""
+        return self._arm(self.here, action)[1]
 
     def iteration(self, body: Callable[[], None]) -> bool:
         """One round of a loop: lanes that continue come back. Whether lanes are left."""

@@ -52,11 +52,13 @@ DICT_METHODS: Final = frozenset(
 )
 STRING_METHODS: Final = frozenset(
     "format join lower upper strip lstrip rstrip startswith endswith replace split title "
-    "capitalize isdigit isalpha find count zfill removeprefix removesuffix partition".split()
+    "capitalize isdigit isalpha islower isupper isnumeric isspace swapcase index rsplit "
+    "splitlines find count zfill removeprefix removesuffix partition".split()
 )
 TUPLE_METHODS: Final = frozenset({"index", "count"})
 SET_METHODS: Final = frozenset(
-    "add discard union intersection difference symmetric_difference issubset issuperset copy".split()
+    "add discard union intersection difference symmetric_difference issubset issuperset copy "
+    "isdisjoint".split()
 )
 RECORD_METHODS: Final = frozenset({"_asdict", "_replace"})
 
@@ -104,6 +106,8 @@ def attribute(m: "Interpreter", owner: Value, name: str) -> Value:
 
 def _of_array(m: "Interpreter", owner: Value, name: str) -> Value:
     if isinstance(owner, int | float | bool) and not isinstance(owner, np.generic):
+        if name == "bit_length" and isinstance(owner, int):
+            return Builtin(name, lambda m, a, k: known(owner.bit_length, *a))
         if name == "is_integer":
             return Builtin(name, lambda m, a, k: known(owner.is_integer))  # type: ignore[union-attr]
         if name == "real":
@@ -157,7 +161,7 @@ def _array_fact(m: "Interpreter", owner: Value, name: str) -> Value:
         case "ndim":
             return len(shape)
         case "T":
-            return Array(owner.buffer, owner.index.T) if isinstance(owner, Array) else owner
+            return Array(owner.buffer, owner.index.T, owner.readonly) if isinstance(owner, Array) else owner
         case "dtype":
             return Type(numpy_table.as_array(m, owner).dtype.name)
         case "at" if isinstance(owner, Array) and owner.buffer.fixed:
@@ -424,6 +428,8 @@ def set_method(
         m.write(owner, content)
         return None
     other = m.set_of(m.settled(value))
+    if name == "isdisjoint":
+        return m.as_value(m.graph.not_(m.truth(m.binary("&", owner, other))))
     symbol = {
         "union": "|", "intersection": "&", "difference": "-", "symmetric_difference": "^",
         "issubset": "<=", "issuperset": ">=",
@@ -467,6 +473,6 @@ def known_attributes() -> frozenset[str]:
         ARRAY_FUNCTIONS | ARRAY_METHODS | ARRAY_FACTS | LIST_METHODS | DICT_METHODS
         | STRING_METHODS | TUPLE_METHODS | SET_METHODS | RECORD_METHODS | modules.LOGGING
         | frozenset(rotation.METHODS) | frozenset(rotation.MAKERS) | jax_table.AT_METHODS
-        | {"args", "is_integer", "start", "stop", "step", "reduce", "accumulate", "outer", "name",
+        | {"args", "is_integer", "bit_length", "start", "stop", "step", "reduce", "accumulate", "outer", "name",
            "value", "eps", "tiny", "smallest_normal", "resolution", "max", "min"}
     )  # fmt: skip

@@ -69,7 +69,7 @@ LIBRARY: Final[dict[str, str]] = {
     "nanstd": "a* axis", "nanvar": "a* axis", "nanprod": "a* axis", "nanmedian": "a* axis",
     "average": "a* axis weights*", "percentile": "a* q* axis", "quantile": "a* q* axis",
     "diff": "a* n axis", "ediff1d": "ary*", "gradient": "f*", "trapezoid": "y* x* dx axis",
-    "sort": "a* axis", "argsort": "a* axis", "trace": "a* offset axis1 axis2",
+    "sort": "a* axis kind", "argsort": "a* axis kind", "trace": "a* offset axis1 axis2",
     "dot": "a* b*", "vdot": "a* b*", "inner": "a* b*", "outer": "a* b*", "matmul": "a* b*",
     "vecdot": "a* b*", "tensordot": "a* b* axes", "kron": "a* b*", "cross": "a* b* axisa axisb axisc axis",
     "convolve": "a* v* mode", "correlate": "a* v* mode", "interp": "x* xp* fp* left* right*",
@@ -352,7 +352,10 @@ def library(name: str) -> Call:
         out, dtype = bound.pop("out", None), bound.pop("dtype", None)
         given: dict[str, Any] = {}
         for key, value in bound.items():
-            if key not in arrays:
+            if key == "kind":
+                if m.look(value) not in (None, "stable", "mergesort", "quicksort"):
+                    raise NameNotAdmitted("of the kinds of sorting, 'stable' and 'quicksort' are")
+            elif key not in arrays:
                 given[key] = setting(m, value, f"the argument {key}")
             elif m.look(value) is not None:
                 given[key] = m.array(value)
@@ -436,6 +439,9 @@ def _witness(name: str, key: str, shape: tuple[int, ...], kind: Any, content: An
 def _limit(m: "Interpreter", name: str, given: dict[str, Any], sizes: list[int]) -> None:
     """Refuse what would take too much time or memory, before NumPy or JAX begins."""
     total = sum(sizes)
+    axes = given.get("axes", 0)
+    if isinstance(axes, int) and abs(axes) > 16:
+        raise ShapeError("more than 16 axes are not admitted")
     if name in _PRODUCTS:
         total = math.prod(size for size in sizes if size)
         if name in ("outer", "kron", "tensordot"):
@@ -538,10 +544,11 @@ def moved(name: str) -> Call:
 
 def _moved(m: "Interpreter", array: Array, index: np.ndarray, name: str) -> Value:
     m.budget.elements(index.size)
-    if np.shares_memory(index, array.index) and name not in ("broadcast_to", "diagonal"):
-        return Array(array.buffer, index)
+    if np.shares_memory(index, array.index) and index.shape != ():
+        readonly = array.readonly or name in ("broadcast_to", "diagonal")
+        return Array(array.buffer, index, readonly)
     content = array.buffer.content
-    fixed = array.buffer.fixed or name in ("broadcast_to", "diagonal")
+    fixed = array.buffer.fixed
     if not isinstance(content, Node):
         return m.make_array(content.reshape(-1)[index], array.dtype, fixed)
     return m.make_array(m.graph.take(content, np.asarray(index)), array.dtype, fixed)
@@ -580,7 +587,7 @@ def filled(name: str) -> Call:
         if name == "pad":
             if given.get("mode", "constant") not in ("constant", "edge", "reflect", "wrap"):
                 raise NameNotAdmitted("of the modes of np.pad, constant, edge, reflect and wrap are")
-            widths = np.abs(np.asarray(given.get("pad_width", 0), dtype=object)).sum()
+            widths = np.sum(np.abs(np.asarray(given.get("pad_width", 0), dtype=object)))
             m.budget.elements((size + int(widths)) * (1 + int(widths) * (array.index.ndim - 1)))
         else:
             m.budget.elements((size + abs(int(given.get("k", 0) or 0))) ** 2

@@ -498,7 +498,7 @@ class Operators(Core):
         """Whether two values are equal, as `==` in a condition."""
         self.budget.step()
         left, right = self.look(left), self.look(right)
-        if left is right and not isinstance(left, Num | float | np.floating | tuple | Choice):
+        if left is right and not isinstance(left, Num | float | np.floating | Array | Choice):
             return True
         if isinstance(left, Choice) or isinstance(right, Choice):
             return self.truth(self.binary("==", left, right))

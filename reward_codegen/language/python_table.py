@@ -562,6 +562,8 @@ def construct(m: "Interpreter", type_: Type, args: Args, keywords: Keywords) -> 
     name = type_.name
     if name in ("float", "int", "bool") and keywords:
         raise NameNotAdmitted(f"{name} takes no keywords here")
+    if name == "int" and len(args) == 2 and isinstance(args[0], str) and len(args[0]) < 300:
+        return known(int, args[0], m.integer(args[1], "the base"))
     if len(args) > 1 and name != "dict":
         raise ShapeError(f"{name} takes one argument here")
     match name:
@@ -643,6 +645,23 @@ def no_op(what: str) -> Call:
         if note not in m.notes:
             m.notes.append(note)
         return None
+
+    return call
+
+
+def _of_known(name: str) -> Call:
+    """A function of known numbers and strings: Python's own."""
+    function = {"ord": ord, "chr": chr, "bin": bin, "hex": hex, "repr": repr}[name]
+
+    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+        (value,) = _exactly(name, args, keywords, 1)
+        try:
+            plain = text.plain(m, value)
+        except KeyError:
+            if name == "repr":
+                return text.StateText()
+            raise ShapeError(f"{name} of a value that depends on the state") from None
+        return known(function, plain)
 
     return call
 
@@ -878,6 +897,7 @@ _FUNCTIONS: Final[dict[str, Call]] = {
     "enumerate": _enumerate, "filter": _filter, "isinstance": _isinstance, "iter": _iter,
     "len": _len, "map": _map, "max": extreme(">"), "min": extreme("<"), "next": _next,
     "pow": _pow, "print": no_op("print"), "range": _range, "reversed": _reversed,
+    **{name: _of_known(name) for name in ("ord", "chr", "bin", "hex", "repr")},
     "round": _round, "slice": _slice, "sorted": sorted_, "sum": sum_, "zip": _zip,
 }  # fmt: skip
 BUILTINS: Final[dict[str, Value]] = {

@@ -116,6 +116,7 @@ class Array:
 
     buffer: Buffer
     index: np.ndarray
+    readonly: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -172,6 +173,7 @@ class Frame:
         self.birth = birth
         self.comprehension = comprehension
         self.is_class = is_class
+        self.of_module = False  # made while the module runs: no function may change it later
         self.variables: dict[str, Value] = {}
 
 
