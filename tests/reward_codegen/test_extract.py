@@ -229,7 +229,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, message in (
         ("", "is a folder"),
-        ("no", "no such file"),
+        ("no", "No such file"),
         ("pipe", "a device or a pipe"),
     ):
         with pytest.raises(ExtractionError, match=message):
