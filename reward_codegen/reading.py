@@ -59,8 +59,8 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ExtractionError(f"{path} cannot be read ({reason[:1].lower()}{reason[1:]})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ExtractionError(f"{path}: {reason}") from None
 
 
 def decode(reply: str | bytes) -> str:
