@@ -139,7 +139,7 @@ def compile_source(
         _calculate_reward=_as_function(jaxprs["calculate_reward"]),
         _terms=_terms(outcomes["calculate_reward"]),
     )
-    smoke_test(Reference(compiled), state_size, action_size)
+    smoke_test(Reference(compiled.outcomes), state_size, action_size)
     return compiled
 
 

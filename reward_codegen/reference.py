@@ -1,14 +1,12 @@
 """A program in double precision, by NumPy: the yardstick for its form in single precision."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from reward_codegen.language.compute import by_numpy
 from reward_codegen.language.outcome import Outcome
-
-if TYPE_CHECKING:
-    from reward_codegen.program import RewardProgram
 
 
 class Reference:
@@ -19,8 +17,8 @@ class Reference:
         endless_loop: the line of a loop that did not end in some call, None if all did.
     """
 
-    def __init__(self, program: "RewardProgram") -> None:
-        self._outcomes = program.outcomes
+    def __init__(self, outcomes: Mapping[str, Outcome]) -> None:
+        self._outcomes = outcomes
         self.failure: str | None = None
         self.endless_loop: int | None = None
 

@@ -429,7 +429,7 @@ def _agreement(
     """The compiled program against its NumPy reference."""
     states, rewards = values.states, values.ordinary
     places = np.unique(np.linspace(0, len(states) - 1, COMPARED).astype(int))
-    reference = Reference(program)
+    reference = Reference(program.outcomes)
     apart = on_threshold = raised = 0
     failure = ""
     try:

@@ -21,7 +21,7 @@ from reward_codegen.errors import (
     shorten,
 )
 from reward_codegen.language.graph import Graph, Node, Truth
-from reward_codegen.language.paths import Path, learn, settle
+from reward_codegen.language.paths import Path, consistent, learn, settle, value_of
 from reward_codegen.language.values import (
     NOTHING,
     UNDEFINED,
@@ -40,6 +40,8 @@ from reward_codegen.language.values import (
     SetCell,
     Value,
 )
+
+_DEEP = 24  # choices within choices that are looked into
 
 
 class Exit:
@@ -240,6 +242,8 @@ class Core:
             if isinstance(holds, Node):
                 break
             value = value.then if holds else value.other
+        if isinstance(value, Choice) and self.path is not None:
+            value = self._possible(value, self.here.facts, _DEEP)
         if isinstance(value, Num) and value.node.op == "select" and self.path is not None:
             node = value.node
             while node.op == "select" and node.args[0].shape == node.shape == ():
@@ -250,6 +254,24 @@ class Core:
             if node is not value.node:
                 return Num(node, value.kind, value.numpy)
         return value
+
+    def _possible(self, value: Value, facts: dict[Node, bool], depth: int) -> Value:
+        """A value without those that the facts exclude."""
+        if not isinstance(value, Choice) or depth == 0:
+            return value
+        self.budget.step()
+        parts = []
+        for holds, part in ((True, value.then), (False, value.other)):
+            inner = dict(facts)
+            learn(inner, value.condition, holds)
+            excluded = value_of(value.condition, facts) is (not holds) or not consistent(inner)
+            parts.append(NOTHING if excluded else self._possible(part, inner, depth - 1))
+        then, other = parts
+        if then is value.then and other is value.other:
+            return value
+        if then is NOTHING or other is NOTHING:
+            return other if then is NOTHING else then
+        return self.merge(value.condition, then, other)
 
     def distribute(self, choice: Choice, action: Callable[[Value], Value]) -> Value:
         """An action on each of the values that a choice is between, where it is that one."""

@@ -35,6 +35,11 @@ def _jax_isin(element: Any, test_elements: Any, **keywords: Any) -> Any:
     return jnp.isin(element, test_elements, **keywords)
 
 
+def _unsigned(a: Any) -> Any:
+    """-0.0 as 0.0: equal to NumPy, but not in the order of JAX."""
+    return jnp.where(a == 0.0, 0.0, a)
+
+
 NUMPY_FORMS: Final[dict[str, Callable[..., Any]]] = {
     "nn.softmax": _softmax,
     "nn.logsumexp": _logsumexp,
@@ -45,8 +50,8 @@ JAX_FORMS: Final[dict[str, Callable[..., Any]]] = {
     "nn.softmax": jax.nn.softmax,
     "nn.logsumexp": jax.nn.logsumexp,
     "isin": _jax_isin,
-    "sort": lambda a, axis=-1, kind=None: jnp.sort(a, axis=axis),
-    "argsort": lambda a, axis=-1, kind=None: jnp.argsort(a, axis=axis),
+    "sort": lambda a, axis=-1, kind=None: jnp.sort(_unsigned(a), axis=axis),
+    "argsort": lambda a, axis=-1, kind=None: jnp.argsort(_unsigned(a), axis=axis),
     "any": _reduced(lax.reduce_or, jnp.any),
     "all": _reduced(lax.reduce_and, jnp.all),
     "sum": _reduced(lax.reduce_sum, jnp.sum),

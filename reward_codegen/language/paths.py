@@ -59,3 +59,37 @@ def settle(graph: Graph, truth: Truth, facts: dict[Node, bool], depth: int = 12)
     if truth.op == "not":
         return graph.not_(parts[0])
     return (graph.and_ if truth.op == "and" else graph.or_)(*parts)
+
+
+def value_of(node: Node, facts: dict[Node, bool], depth: int = 8) -> bool | None:
+    """Whether a truth holds where the facts do; None if they do not say."""
+    if node in facts:
+        return facts[node]
+    if depth == 0 or node.op not in ("not", "and", "or"):
+        return None
+    parts = [value_of(arg, facts, depth - 1) for arg in node.args]
+    if node.op == "not":
+        return None if parts[0] is None else not parts[0]
+    decisive = node.op == "or"
+    if decisive in parts:
+        return decisive
+    return None if None in parts else not decisive
+
+
+def consistent(facts: dict[Node, bool]) -> bool:
+    """Draw the conclusions of facts like `not (a and b)`; False if they contradict each other."""
+    changed = True
+    while changed:
+        changed = False
+        for node, holds in list(facts.items()):
+            if node.op not in ("and", "or") or holds is (node.op == "and"):
+                continue
+            # `a and b` does not hold, or `a or b` holds: one part may decide the other.
+            parts = [value_of(arg, facts) for arg in node.args]
+            if None not in parts and holds not in parts:
+                return False
+            for place in (0, 1):
+                if parts[place] is (not holds) and parts[1 - place] is None:
+                    learn(facts, node.args[1 - place], holds)
+                    changed = True
+    return True

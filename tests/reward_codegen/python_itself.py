@@ -141,7 +141,7 @@ def compiled_rewards(program: RewardProgram, rows: np.ndarray, actions: np.ndarr
 
 def reference_rewards(program: RewardProgram, rows: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """The same by the interpreter on NumPy, in double precision."""
-    reference = Reference(program)
+    reference = Reference(program.outcomes)
     return np.array(
         [
             [reference.calculate_reward(row, action), reference.is_recovered(row)]
