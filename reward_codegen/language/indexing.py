@@ -114,7 +114,9 @@ class Indexing(Operators):
                     "an iterator is used up on a path that only some states take; make a list of it"
                 )
         value.state = "running" if value.state == "fresh" else value.state
-        yield from value.entries
+        # Not `yield from`, which would end the entries with their reader.
+        while (entry := next(value.entries, None)) is not None:
+            yield entry
         value.state = "spent"
 
     def stopped(self, value: Value) -> None:

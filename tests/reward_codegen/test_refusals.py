@@ -81,9 +81,8 @@ TOO_LARGE = {
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_what_is_too_large_is_refused(name: str) -> None:
     message = str(refusal(TOO_LARGE[name]))
-    assert re.search(
-        "nest|parse|null|valid|tokens|steps|bits|characters|operations|indexed", message
-    ), message
+    words = "nest|parse|null|valid|tokens|steps|bits|characters|operations|indexed"
+    assert re.search(words, message), message
 
 
 def test_refusals_need_little_memory() -> None:
