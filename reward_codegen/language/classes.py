@@ -1,7 +1,6 @@
 """Classes of a program: plain ones with methods, dataclasses, named tuples and enumerations."""
 
 import ast
-from typing import TYPE_CHECKING
 
 from reward_codegen.errors import NameNotAdmitted, ShapeError, SyntaxNotAdmitted
 from reward_codegen.language.graph import Node
@@ -19,6 +18,7 @@ from reward_codegen.language.values import (
     Frame,
     Function,
     Instance,
+    Machine,
     Marker,
     ProgramError,
     Type,
@@ -26,15 +26,12 @@ from reward_codegen.language.values import (
     kind_of,
 )
 
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
-
 AUTO = Marker("auto")
 METHODS = frozenset({"__init__", "__post_init__", "__call__"})
 _ENUMS = frozenset({"Enum", "IntEnum"})
 
 
-def define(m: "Interpreter", node: ast.ClassDef) -> Value:
+def define(m: Machine, node: ast.ClassDef) -> Value:
     """The class of a definition."""
     bases = [m.eval(base) for base in node.bases]
     if any(isinstance(base, ExceptionType) for base in bases):
@@ -81,7 +78,7 @@ def _exception(node: ast.ClassDef, bases: list[Value]) -> ExceptionType:
     return ExceptionType(node.name, (bases[0].name, *bases[0].bases))
 
 
-def _body(m: "Interpreter", class_: Class, node: ast.ClassDef) -> list[str]:
+def _body(m: Machine, class_: Class, node: ast.ClassDef) -> list[str]:
     """Run the body of a class; returns its annotated names."""
     outer, fields = m.frame, []
     names = bound_names(ast.Module(node.body, []))
@@ -108,7 +105,7 @@ def _body(m: "Interpreter", class_: Class, node: ast.ClassDef) -> list[str]:
     return fields
 
 
-def _method(m: "Interpreter", node: ast.FunctionDef) -> Value:
+def _method(m: Machine, node: ast.FunctionDef) -> Value:
     if node.name.startswith("__") and node.name not in METHODS:
         raise NameNotAdmitted(f"the method {node.name} is not admitted; give it a plain name")
     kinds = []
@@ -128,7 +125,7 @@ def _method(m: "Interpreter", node: ast.FunctionDef) -> Value:
     return m.function(node.name, node.args, node.body, node, kinds[0] if kinds else "")
 
 
-def _enumerate(m: "Interpreter", class_: Class) -> None:
+def _enumerate(m: Machine, class_: Class) -> None:
     """Make the members of an enumeration."""
     last = 0
     for name, value in list(class_.members.items()):
@@ -157,7 +154,7 @@ def members(class_: Class) -> list[Instance]:
 
 
 def instantiate(
-    m: "Interpreter", class_: Class, args: tuple[Value, ...], keywords: dict[str, Value]
+    m: Machine, class_: Class, args: tuple[Value, ...], keywords: dict[str, Value]
 ) -> Value:
     """`Class(...)`."""
     if class_.kind == "enum":
@@ -181,7 +178,7 @@ def instantiate(
     return instance
 
 
-def _member(m: "Interpreter", class_: Class, value: Value) -> Value:
+def _member(m: Machine, class_: Class, value: Value) -> Value:
     value = m.look(value)
     result: Value = NOTHING
     found: object = False
@@ -191,8 +188,8 @@ def _member(m: "Interpreter", class_: Class, value: Value) -> Value:
             return member
         if isinstance(hit, Node):
             result = member if result is NOTHING else m.merge(hit, member, result)
-            found = m.graph.or_(found, hit)  # type: ignore[arg-type]
-    missing = m.graph.not_(found)  # type: ignore[arg-type]
+            found = m.graph.or_(found, hit)
+    missing = m.graph.not_(found)
     if missing is True:
         raise ProgramError("ValueError", f"this is no value of {class_.name}")
     m.fail_where(missing, "ValueError", f"this is no value of {class_.name}")
@@ -200,7 +197,7 @@ def _member(m: "Interpreter", class_: Class, value: Value) -> Value:
 
 
 def _fields(
-    m: "Interpreter", class_: Class, args: tuple[Value, ...], keywords: dict[str, Value]
+    m: Machine, class_: Class, args: tuple[Value, ...], keywords: dict[str, Value]
 ) -> dict[str, Value]:
     if len(args) > len(class_.fields):
         raise ProgramError(
@@ -222,7 +219,7 @@ def _fields(
     return {name: values[name] for name in class_.fields}
 
 
-def get(m: "Interpreter", owner: Value, name: str) -> Value:
+def get(m: Machine, owner: Value, name: str) -> Value:
     """An attribute of an object or a class of the program; UNDEFINED if it has none."""
     if isinstance(owner, Class):
         value = owner.find(name)
@@ -251,7 +248,7 @@ def get(m: "Interpreter", owner: Value, name: str) -> Value:
     return value
 
 
-def set_attribute(m: "Interpreter", owner: Value, name: str, value: Value) -> None:
+def set_attribute(m: Machine, owner: Value, name: str, value: Value) -> None:
     """`owner.name = value`."""
     owner = m.look(owner)
     if isinstance(owner, Choice):
@@ -272,7 +269,7 @@ def set_attribute(m: "Interpreter", owner: Value, name: str, value: Value) -> No
     m.write(owner, {**owner.content, name: value})
 
 
-def as_dict(m: "Interpreter", instance: Instance) -> DictCell:
+def as_dict(m: Machine, instance: Instance) -> DictCell:
     """dataclasses.asdict and _asdict."""
     return m.make_dict({
         name: (True, as_dict(m, v) if isinstance(v, Instance) and v.type.kind == "data" else v)

@@ -1,6 +1,6 @@
 """The admitted functions of `jax`, `jax.lax`, `jax.nn` and `jax.scipy.special`."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,14 +12,12 @@ from reward_codegen.language.operators import FLOAT
 from reward_codegen.language.values import (
     Array,
     Builtin,
+    Machine,
     ProgramError,
     Type,
     Value,
     is_known_number,
 )
-
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
 
 Args = tuple[Value, ...]
 Keywords = dict[str, Value]
@@ -39,7 +37,7 @@ def at_method(at: At, name: str) -> Builtin:
     if name not in AT_METHODS:
         raise NameNotAdmitted(f"the method {name} of x.at is not admitted")
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         if name == "get":
             bind("at.get", [], args, keywords)
             return m.getitem(at.array, at.index)
@@ -64,7 +62,7 @@ def at_method(at: At, name: str) -> Builtin:
     return Builtin("at_method", call)
 
 
-def _check_once(m: "Interpreter", at: At) -> None:
+def _check_once(m: Machine, at: At) -> None:
     """JAX adds twice where an index stands twice, unlike NumPy's +=."""
     parts = m._parts(at.index)
     if any(
@@ -73,7 +71,7 @@ def _check_once(m: "Interpreter", at: At) -> None:
         raise ShapeError("an index that stands twice in x.at[...] is not admitted")
 
 
-def _cond(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _cond(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or len(args) < 3:
         raise NameNotAdmitted("lax.cond takes a condition, two functions and operands")
     condition, then, other, *operands = args
@@ -83,12 +81,12 @@ def _cond(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     )
 
 
-def _select(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _select(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("lax.select", ["pred", "on_true", "on_false"], args, keywords)
     return numpy_table.where(m, (bound["pred"], bound["on_true"], bound["on_false"]), {})
 
 
-def _switch(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _switch(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or len(args) < 2:
         raise NameNotAdmitted("lax.switch takes an index, functions and operands")
     index, branches, *operands = args
@@ -105,7 +103,7 @@ def _switch(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return run(0)
 
 
-def _fori_loop(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _fori_loop(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("lax.fori_loop", ["lower", "upper", "body_fun", "init_val"], args, keywords)
     needs("lax.fori_loop", bound, "lower", "upper", "body_fun", "init_val")
     low = m.integer(bound["lower"], "the lower bound of fori_loop")
@@ -118,7 +116,7 @@ def _fori_loop(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return value
 
 
-def _while_loop(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _while_loop(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("lax.while_loop", ["cond_fun", "body_fun", "init_val"], args, keywords)
     needs("lax.while_loop", bound, "cond_fun", "body_fun", "init_val")
     carry = m.make_list([bound["init_val"]])
@@ -134,7 +132,7 @@ def _while_loop(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return m.getitem(carry, 0)
 
 
-def _scan(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _scan(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("lax.scan", ["f", "init", "xs", "length"], args, keywords)
     needs("lax.scan", bound, "f", "init")
     carry, outputs = bound["init"], []
@@ -160,7 +158,7 @@ def _scan(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return (carry, fixed(m, numpy_table.as_array(m, m.make_list(outputs))))
 
 
-def fixed(m: "Interpreter", value: Value) -> Value:
+def fixed(m: Machine, value: Value) -> Value:
     """An array as JAX gives it: it cannot be changed in place."""
     if isinstance(value, Array) and not value.buffer.fixed:
         copy = numpy_table.copied(m, value)
@@ -174,13 +172,13 @@ def fixed(m: "Interpreter", value: Value) -> Value:
 def jnp(builtin: Builtin) -> Builtin:
     """A function of NumPy under its name in `jax.numpy`."""
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         return fixed(m, builtin.call(m, args, keywords))
 
     return Builtin(builtin.name, call)
 
 
-def _jit(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _jit(m: Machine, args: Args, keywords: Keywords) -> Value:
     """jax.jit: everything is compiled anyway."""
     for key in keywords:
         if key not in ("static_argnums", "static_argnames", "inline", "maxsize"):
@@ -191,12 +189,12 @@ def _jit(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
 JIT: Final = Builtin("jit", _jit)
 
 
-def _vmap(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _vmap(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("jax.vmap", ["fun"], args, keywords)
     needs("jax.vmap", bound, "fun")
     function = bound["fun"]
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         if keywords:
             raise NameNotAdmitted("a mapped function takes positional arguments only")
         columns = [m.items(arg) for arg in args]
@@ -206,12 +204,12 @@ def _vmap(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return Builtin("vmapped", call)
 
 
-def _map(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _map(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("lax.map", ["f", "xs"], args, keywords)
     return _vmap(m, (bound["f"],), {}).call(m, (bound["xs"],), {})
 
 
-def _one_hot(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _one_hot(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("nn.one_hot", ["x", "num_classes"], args, keywords)
     count = m.integer(bound["num_classes"], "the number of classes")
     m.budget.elements(max(count, 0))
@@ -224,7 +222,7 @@ def _one_hot(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
 def _entrywise(name: str, parameters: str = "x") -> Builtin:
     """A function of `jax.nn` or `jax.lax` made of the operations of the graph."""
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         bound = bind(name, parameters.split(), args, keywords)
         needs(name, bound, "x")
         value = m.array(bound["x"])
@@ -237,7 +235,7 @@ def _entrywise(name: str, parameters: str = "x") -> Builtin:
     return Builtin(name, call)
 
 
-def _ops(m: "Interpreter") -> Any:
+def _ops(m: Machine) -> Any:
     def op(name: str, *values: Any) -> Node:
         nodes = [v if isinstance(v, Node) else m.graph.constant(float(v)) for v in values]
         return m.graph.apply(name, *nodes)
@@ -245,18 +243,18 @@ def _ops(m: "Interpreter") -> Any:
     return op
 
 
-def _elu(m: "Interpreter", x: Node, alpha: Any = 1.0) -> Node:
+def _elu(m: Machine, x: Node, alpha: Any = 1.0) -> Node:
     op = _ops(m)
     below = op("mul", alpha, op("expm1", op("min", x, 0.0)))
     return m.graph.select(op("gt", x, 0.0), x, below)
 
 
-def _leaky_relu(m: "Interpreter", x: Node, negative_slope: Any = 0.01) -> Node:
+def _leaky_relu(m: Machine, x: Node, negative_slope: Any = 0.01) -> Node:
     op = _ops(m)
     return m.graph.select(op("ge", x, 0.0), x, op("mul", negative_slope, x))
 
 
-def _gelu(m: "Interpreter", x: Node) -> Node:
+def _gelu(m: Machine, x: Node) -> Node:
     op = _ops(m)
     cube = op("mul", 0.044715, op("pow", x, 3.0))
     inner = op("mul", float(np.sqrt(2.0 / np.pi)), op("add", x, cube))
@@ -284,13 +282,13 @@ _FORMS: Final[dict[str, Any]] = {
 }
 
 
-def _clamp(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _clamp(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("lax.clamp", ["min", "x", "max"], args, keywords)
     needs("lax.clamp", bound, "min", "x", "max")
     return numpy_table.clip(m, (bound["x"], bound["min"], bound["max"]), {})
 
 
-def _integer_pow(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _integer_pow(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("lax.integer_pow", ["x", "y"], args, keywords)
     return m.binary("**", bound["x"], m.integer(bound["y"], "the power"))
 

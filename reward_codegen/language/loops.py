@@ -8,7 +8,7 @@ on beyond the bound fail.
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,12 +28,10 @@ from reward_codegen.language.values import (
     Frame,
     Instance,
     ListCell,
+    Machine,
     Num,
     Value,
 )
-
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
 
 _MAX_TRIALS = 6  # until what goes round no longer changes
 _UNROLLED_INSIDE = 2  # rounds of a loop within a loop
@@ -41,7 +39,7 @@ _KINDS = "bif"
 
 
 def while_loop(
-    m: "Interpreter",
+    m: Machine,
     test: Callable[[], Truth],
     body: Callable[[], None],
     orelse: Callable[[], None],
@@ -102,9 +100,7 @@ class _Trial:
     changed: dict[Any, tuple[Any, list[Node]]]
 
 
-def _rolled(
-    m: "Interpreter", test: Callable[[], Truth], body: Callable[[], None], node: ast.AST
-) -> None:
+def _rolled(m: Machine, test: Callable[[], Truth], body: Callable[[], None], node: ast.AST) -> None:
     """The rest of a loop, whose first condition has been assumed."""
     path = m.here
     m.loop_level += 1
@@ -127,7 +123,7 @@ def _rolled(
 
 
 def _round(
-    m: "Interpreter",
+    m: Machine,
     test: Callable[[], Truth],
     body: Callable[[], None],
     path: Path,
@@ -188,7 +184,7 @@ def _put_back(key: Any, value: Value) -> None:
         owner.content = value.content if isinstance(value, type(owner)) else value
 
 
-def _flatten(m: "Interpreter", value: Value) -> tuple[Any, list[Node]]:
+def _flatten(m: Machine, value: Value) -> tuple[Any, list[Node]]:
     """The shape of a value, and the nodes in it."""
     m.budget.step()
     value = m.look(value)
@@ -229,7 +225,7 @@ def _flatten(m: "Interpreter", value: Value) -> tuple[Any, list[Node]]:
     )
 
 
-def _flat_items(m: "Interpreter", what: str, items: Any) -> tuple[Any, list[Node]]:
+def _flat_items(m: Machine, what: str, items: Any) -> tuple[Any, list[Node]]:
     parts = [_flatten(m, item) for item in items]
     return (what, tuple(shape for shape, _ in parts)), [n for _, nodes in parts for n in nodes]
 
@@ -250,7 +246,7 @@ def _join(first: Any, second: Any) -> Any:
     raise ShapeError("a variable changes its kind or shape from one iteration to the next")
 
 
-def _placeholders(m: "Interpreter", shape: Any) -> list[Node]:
+def _placeholders(m: Machine, shape: Any) -> list[Node]:
     match shape[0]:
         case "number":
             return [m.graph.placeholder((), shape[1] == "b", m.loop_level)]
@@ -263,7 +259,7 @@ def _placeholders(m: "Interpreter", shape: Any) -> list[Node]:
     return [node for part in shape[1] for node in _placeholders(m, part)]
 
 
-def _rebuild(m: "Interpreter", shape: Any, nodes: Iterator[Node]) -> Value:
+def _rebuild(m: Machine, shape: Any, nodes: Iterator[Node]) -> Value:
     """A value of a shape from its nodes; what belongs to a cell as the cell holds it."""
     match shape[0]:
         case "number":
@@ -286,7 +282,7 @@ def _rebuild(m: "Interpreter", shape: Any, nodes: Iterator[Node]) -> Value:
 
 
 def _emit(
-    m: "Interpreter",
+    m: Machine,
     path: Path,
     shapes: dict[Any, Any],
     places: dict[Any, list[Node]],

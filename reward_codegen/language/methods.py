@@ -1,7 +1,7 @@
 """The admitted attributes and methods of values."""
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from reward_codegen.language.values import (
     ExceptionValue,
     Instance,
     ListCell,
+    Machine,
     Module,
     Num,
     ProgramError,
@@ -39,9 +40,6 @@ from reward_codegen.language.values import (
     is_known_number,
     kind_of,
 )
-
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
 
 Args = tuple[Value, ...]
 Keywords = dict[str, Value]
@@ -70,7 +68,7 @@ SET_METHODS: Final = frozenset(
 RECORD_METHODS: Final = frozenset({"_asdict", "_replace"})
 
 
-def attribute(m: "Interpreter", owner: Value, name: str) -> Value:
+def attribute(m: Machine, owner: Value, name: str) -> Value:
     """`owner.name`."""
     if isinstance(owner, Module):
         return modules.member(owner.name, name)
@@ -115,7 +113,7 @@ def _bound(method: Any, owner: Value, name: str) -> Builtin:
     return Builtin(name, lambda m, args, keywords: method(m, owner, name, args, keywords))
 
 
-def _of_array(m: "Interpreter", owner: Value, name: str) -> Value:
+def _of_array(m: Machine, owner: Value, name: str) -> Value:
     if isinstance(owner, int | float | bool) and not isinstance(owner, np.generic):
         if name == "bit_length" and isinstance(owner, int):
             return Builtin(name, lambda m, a, k: known(owner.bit_length, *a))
@@ -147,7 +145,7 @@ def _of_array(m: "Interpreter", owner: Value, name: str) -> Value:
 
 
 def _as_function(
-    m: "Interpreter", function: Value, name: str, owner: Value, args: Args, keywords: Keywords
+    m: Machine, function: Value, name: str, owner: Value, args: Args, keywords: Keywords
 ) -> Value:
     if name == "transpose" and args:
         axes = args[0] if len(args) == 1 else args
@@ -155,7 +153,7 @@ def _as_function(
     return m.call(function, (owner, *args), keywords)
 
 
-def _array_fact(m: "Interpreter", owner: Value, name: str) -> Value:
+def _array_fact(m: Machine, owner: Value, name: str) -> Value:
     if isinstance(owner, Selection):
         if name == "size":
             return m.count([(p, None) for p, _ in m.settled(owner)])
@@ -189,9 +187,7 @@ def _array_fact(m: "Interpreter", owner: Value, name: str) -> Value:
     raise NameNotAdmitted(f"the attribute {name} of {kind_of(owner)} is not admitted")
 
 
-def _array_method(
-    m: "Interpreter", owner: Value, name: str, args: Args, keywords: Keywords
-) -> Value:
+def _array_method(m: Machine, owner: Value, name: str, args: Args, keywords: Keywords) -> Value:
     def none(*allowed: str) -> dict[str, Value]:
         return numpy_table.bind(name, allowed, args, keywords)
 
@@ -244,14 +240,14 @@ def _array_method(
     return None
 
 
-def _python(m: "Interpreter", value: Value) -> Value:
+def _python(m: Machine, value: Value) -> Value:
     """A scalar of NumPy as Python's."""
     if isinstance(value, Num):
         return Num(value.node, value.kind, False)
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _to_list(m: "Interpreter", array: Array) -> Value:
+def _to_list(m: Machine, array: Array) -> Value:
     if array.shape == ():
         return _python(m, m.part(array, ()))
     items = [m.part(array, k) for k in range(array.shape[0])]
@@ -263,16 +259,14 @@ def _to_list(m: "Interpreter", array: Array) -> Value:
 # Lists and tuples ---------------------------------------------------------------------------------
 
 
-def extend(m: "Interpreter", owner: ListCell, value: Value) -> None:
+def extend(m: Machine, owner: ListCell, value: Value) -> None:
     """list.extend, and `+=`."""
     entries = (*owner.content, *m.settled(value))
     m.budget.elements(len(entries), "a list")
     m.write(owner, entries)
 
 
-def list_method(
-    m: "Interpreter", owner: ListCell, name: str, args: Args, keywords: Keywords
-) -> Value:
+def list_method(m: Machine, owner: ListCell, name: str, args: Args, keywords: Keywords) -> Value:
     if name == "sort":
         if args:
             raise ProgramError("TypeError", "sort() takes no positional arguments")
@@ -319,7 +313,7 @@ def list_method(
     return None
 
 
-def _append(m: "Interpreter", owner: ListCell, value: Value) -> None:
+def _append(m: Machine, owner: ListCell, value: Value) -> None:
     if owner.of_module and not m.in_module:
         m.write(owner, owner.content)
     since = [node for node in m.here.full if node not in owner.birth]
@@ -330,7 +324,7 @@ def _append(m: "Interpreter", owner: ListCell, value: Value) -> None:
     owner.content = (*owner.content, (present, value))
 
 
-def _pop(m: "Interpreter", owner: ListCell, index: Value) -> Value:
+def _pop(m: Machine, owner: ListCell, index: Value) -> Value:
     place = m.integer(index, "a place in a list")
     entries = m.settled(owner)
     value = m.nth(entries, place)
@@ -354,9 +348,7 @@ def _pop(m: "Interpreter", owner: ListCell, index: Value) -> Value:
     return value
 
 
-def tuple_method(
-    m: "Interpreter", owner: Value, name: str, args: Args, keywords: Keywords
-) -> Value:
+def tuple_method(m: Machine, owner: Value, name: str, args: Args, keywords: Keywords) -> Value:
     (wanted,) = python_table._exactly(name, args, keywords, 1)
     entries = m.settled(owner)
     hits = [m.settle(m.graph.and_(p, m.equal(item, wanted))) for p, item in entries]
@@ -376,9 +368,7 @@ def tuple_method(
     return result
 
 
-def _record_method(
-    m: "Interpreter", owner: Instance, name: str, args: Args, keywords: Keywords
-) -> Value:
+def _record_method(m: Machine, owner: Instance, name: str, args: Args, keywords: Keywords) -> Value:
     if args:
         raise ProgramError("TypeError", f"{name} takes keywords only")
     if name == "_asdict":
@@ -389,9 +379,7 @@ def _record_method(
 # Dicts, sets and strings --------------------------------------------------------------------------
 
 
-def dict_method(
-    m: "Interpreter", owner: DictCell, name: str, args: Args, keywords: Keywords
-) -> Value:
+def dict_method(m: Machine, owner: DictCell, name: str, args: Args, keywords: Keywords) -> Value:
     if name in ("keys", "values", "items"):
         python_table._exactly(name, args, keywords, 0)
         return DictView(owner, name)
@@ -439,9 +427,7 @@ def dict_method(
     return m.merge(present, value, default)
 
 
-def set_method(
-    m: "Interpreter", owner: SetCell, name: str, args: Args, keywords: Keywords
-) -> Value:
+def set_method(m: Machine, owner: SetCell, name: str, args: Args, keywords: Keywords) -> Value:
     if name == "copy":
         python_table._exactly(name, args, keywords, 0)
         return m.make_set(dict(owner.content))
@@ -464,7 +450,7 @@ def set_method(
     return m.binary(symbol, owner, other)
 
 
-def string_method(m: "Interpreter", owner: str, name: str, args: Args, keywords: Keywords) -> Value:
+def string_method(m: Machine, owner: str, name: str, args: Args, keywords: Keywords) -> Value:
     if name == "format":
         return text.format_method(m, owner, args, keywords)
     if keywords:

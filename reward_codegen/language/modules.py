@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,14 +21,12 @@ from reward_codegen.language.values import (
     Factory,
     Instance,
     ListCell,
+    Machine,
     Module,
     ProgramError,
     Type,
     Value,
 )
-
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
 
 Args = tuple[Value, ...]
 Keywords = dict[str, Value]
@@ -106,16 +104,16 @@ _MEMBER_REASONS: Final = {
 # functools, itertools, operator, copy -------------------------------------------------------------
 
 
-def _partial(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _partial(m: Machine, args: Args, keywords: Keywords) -> Value:
     function, *first = args
 
-    def call(m: "Interpreter", later: Args, named: Keywords) -> Value:
+    def call(m: Machine, later: Args, named: Keywords) -> Value:
         return m.call(function, (*first, *later), {**keywords, **named})
 
     return Builtin("partial", call)
 
 
-def _reduce(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _reduce(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or not 2 <= len(args) <= 3:
         raise ProgramError("TypeError", "reduce takes a function, items and a start")
     items = m.items(args[1])
@@ -129,7 +127,7 @@ def _reduce(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return result
 
 
-def _accumulate(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _accumulate(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("accumulate", ["iterable", "func", "initial"], args, keywords)
     function = m.look(bound.get("func")) or _operator("+")
     initial = m.look(bound.get("initial"))
@@ -148,7 +146,7 @@ _ITERTOOLS: Final[dict[str, tuple[str, ...]]] = {
 def _combined(name: str) -> Builtin:
     """A function of itertools over iterables whose lengths are known."""
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         for key in keywords:
             if key not in _ITERTOOLS[name]:
                 raise NameNotAdmitted(f"the keyword {key} of itertools.{name} is not admitted")
@@ -178,20 +176,20 @@ def _combined(name: str) -> Builtin:
 
 
 def _operator(symbol: str) -> Builtin:
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         left, right = python_table._exactly("an operator", args, keywords, 2)
         return m.binary(symbol, left, right)
 
     return Builtin(symbol, call)
 
 
-def _itemgetter(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _itemgetter(m: Machine, args: Args, keywords: Keywords) -> Value:
     (index,) = python_table._exactly("itemgetter", args, keywords, 1)
     return Builtin("itemgetter", lambda m, a, k: m.getitem(a[0], index))
 
 
 def _copy(deep: bool) -> Builtin:
-    def copy(m: "Interpreter", value: Value, top: bool = True) -> Value:
+    def copy(m: Machine, value: Value, top: bool = True) -> Value:
         m.budget.step()
         value = m.look(value)
         if not top and not deep:
@@ -210,7 +208,7 @@ def _copy(deep: bool) -> Builtin:
             return Instance(value.type, content, m.birth(), m.in_module)
         return value
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         (value,) = python_table._exactly("copy", args, keywords, 1)
         return copy(m, value)
 
@@ -220,13 +218,13 @@ def _copy(deep: bool) -> Builtin:
 # dataclasses, collections, enum, logging ----------------------------------------------------------
 
 
-def _dataclass(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _dataclass(m: Machine, args: Args, keywords: Keywords) -> Value:
     allowed = {"frozen", "eq", "slots", "kw_only", "repr", "order"}
     for key, value in keywords.items():
         if key not in allowed or (key in ("kw_only", "order") and m.look(value) is not False):
             raise NameNotAdmitted(f"the keyword {key} of dataclass is not admitted")
 
-    def decorate(m: "Interpreter", args: Args, _: Keywords) -> Value:
+    def decorate(m: Machine, args: Args, _: Keywords) -> Value:
         class_ = args[0]
         if not isinstance(class_, Class):
             raise ProgramError("TypeError", "dataclass decorates classes")
@@ -238,7 +236,7 @@ def _dataclass(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return decorate(m, args, {}) if args else Builtin("dataclass", decorate)
 
 
-def _field(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _field(m: Machine, args: Args, keywords: Keywords) -> Value:
     for key in keywords:
         if key not in ("default", "default_factory", "repr"):
             raise NameNotAdmitted(f"the keyword {key} of field is not admitted")
@@ -247,7 +245,7 @@ def _field(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return keywords.get("default", UNDEFINED)
 
 
-def _replace(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _replace(m: Machine, args: Args, keywords: Keywords) -> Value:
     (instance,) = python_table._exactly("replace", args, {}, 1)
     if not isinstance(instance, Instance) or instance.type.kind != "data":
         raise ProgramError("TypeError", "replace() should be called on dataclass instances")
@@ -255,14 +253,14 @@ def _replace(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return classes.instantiate(m, instance.type, (), {**content, **keywords})
 
 
-def _asdict(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _asdict(m: Machine, args: Args, keywords: Keywords) -> Value:
     (instance,) = python_table._exactly("asdict", args, keywords, 1)
     if not isinstance(instance, Instance) or instance.type.kind != "data":
         raise ProgramError("TypeError", "asdict() should be called on dataclass instances")
     return classes.as_dict(m, instance)
 
 
-def _namedtuple(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _namedtuple(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("namedtuple", ["typename", "field_names", "defaults"], args, keywords)
     needs("namedtuple", bound, "typename", "field_names")
     names = m.look(bound["field_names"])
@@ -278,23 +276,23 @@ def _namedtuple(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return class_
 
 
-def _auto(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _auto(m: Machine, args: Args, keywords: Keywords) -> Value:
     return classes.AUTO
 
 
-def _logger(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _logger(m: Machine, args: Args, keywords: Keywords) -> Value:
     return Logger()
 
 
-def _cast(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _cast(m: Machine, args: Args, keywords: Keywords) -> Value:
     return python_table._exactly("cast", args, keywords, 2)[1]
 
 
-def _wraps(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _wraps(m: Machine, args: Args, keywords: Keywords) -> Value:
     return Builtin("wraps", lambda m, a, k: a[0])
 
 
-def _context(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _context(m: Machine, args: Args, keywords: Keywords) -> Value:
     return CONTEXT
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from reward_codegen.language.values import (
     Array,
     Builtin,
     ListCell,
+    Machine,
     Num,
     ProgramError,
     Selection,
@@ -25,9 +26,6 @@ from reward_codegen.language.values import (
     is_known_number,
     kind_of,
 )
-
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
 
 # Functions of single entries, and the operation of the graph that they are.
 UFUNCS: Final[dict[str, str]] = {
@@ -113,7 +111,7 @@ JOINS: Final[dict[str, str]] = {
     "column_stack": "tup", "dstack": "tup",
 }  # fmt: skip
 
-Call = Callable[["Interpreter", tuple[Value, ...], dict[str, Value]], Value]
+Call = Callable[[Machine, tuple[Value, ...], dict[str, Value]], Value]
 
 
 # Arguments ----------------------------------------------------------------------------------------
@@ -144,7 +142,7 @@ def needs(name: str, bound: dict[str, Value], *names: str) -> None:
             raise ProgramError("TypeError", f"{name} misses argument {wanted!r}")
 
 
-def setting(m: "Interpreter", value: Value, what: str = "this argument") -> Any:
+def setting(m: Machine, value: Value, what: str = "this argument") -> Any:
     """An argument that must be known, as NumPy takes it."""
     value = m.look(value)
     if isinstance(value, Type):
@@ -166,7 +164,7 @@ _DTYPES: Final = {
 }  # fmt: skip
 
 
-def number_type(m: "Interpreter", value: Value) -> np.dtype:
+def number_type(m: Machine, value: Value) -> np.dtype:
     """The dtype that a type or a string names."""
     value = m.look(value)
     name = value.name if isinstance(value, Type) else value
@@ -182,7 +180,7 @@ def number_type(m: "Interpreter", value: Value) -> np.dtype:
     )
 
 
-def cast(m: "Interpreter", value: Value, dtype: np.dtype) -> Value:
+def cast(m: Machine, value: Value, dtype: np.dtype) -> Value:
     """`value.astype(dtype)`."""
     value = m.array(value)
     if isinstance(value, Selection):
@@ -201,7 +199,7 @@ def cast(m: "Interpreter", value: Value, dtype: np.dtype) -> Value:
     return m.of_node(node, dtype)
 
 
-def as_array(m: "Interpreter", value: Value) -> Array:
+def as_array(m: Machine, value: Value) -> Array:
     """A value as an array, a number as one without dimensions."""
     value = m.array(value)
     if isinstance(value, Selection):
@@ -236,7 +234,7 @@ def ufunc(name: str) -> Call:
     """A function of single entries."""
     arity = getattr(np, name).nin
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, ["x", "y", "out", "where"][2 - arity :] if arity == 2 else
                      ["x", "out", "where"], args, {
             {"x1": "x", "x2": "y"}.get(k, k): v for k, v in keywords.items()})  # fmt: skip
@@ -258,7 +256,7 @@ def ufunc(name: str) -> Call:
     return call
 
 
-def into(m: "Interpreter", result: Value, out: Value) -> Value:
+def into(m: Machine, result: Value, out: Value) -> Value:
     """A result, written into `out` if there is one."""
     out = m.look(out)
     if out is None:
@@ -278,7 +276,7 @@ def into(m: "Interpreter", result: Value, out: Value) -> Value:
     return out
 
 
-def _ufunc_value(m: "Interpreter", name: str, operands: list[Value]) -> Value:
+def _ufunc_value(m: Machine, name: str, operands: list[Value]) -> Value:
     fixed = any(isinstance(v, Array) and v.buffer.fixed for v in operands)
     contents = [m.known_array(v) if isinstance(v, Array) else v for v in operands]
     shapes = [v.shape if isinstance(v, Array) else () for v in operands]
@@ -290,9 +288,7 @@ def _ufunc_value(m: "Interpreter", name: str, operands: list[Value]) -> Value:
     return m.of_node(node, dtype, fixed)
 
 
-def _ufunc_node(
-    m: "Interpreter", name: str, pairs: list[tuple[Node, Any]]
-) -> tuple[Node, np.dtype]:
+def _ufunc_node(m: Machine, name: str, pairs: list[tuple[Node, Any]]) -> tuple[Node, np.dtype]:
     graph, op = m.graph, UFUNCS[name]
     dtype = _ufunc_dtype(name, *(kind for _, kind in pairs))
     if dtype is None:
@@ -324,7 +320,7 @@ def _ufunc_node(
     return node, dtype
 
 
-def _ufunc_of_selection(m: "Interpreter", name: str, operands: list[Value]) -> Value:
+def _ufunc_of_selection(m: Machine, name: str, operands: list[Value]) -> Value:
     masks = {id(v.mask): v.mask for v in operands if isinstance(v, Selection)}
     if len(masks) > 1 or any(isinstance(v, Array) for v in operands):
         raise ShapeError("selections by different masks cannot be combined; use np.where")
@@ -347,7 +343,7 @@ def library(name: str) -> Call:
         optional = ("initial", "where", "left", "right")
         required = sum(part not in optional for part in first)
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, names, args, keywords)
         needs(name, bound, *first[:required])
         out, dtype = bound.pop("out", None), bound.pop("dtype", None)
@@ -371,7 +367,7 @@ def library(name: str) -> Call:
     return call
 
 
-def _library_value(m: "Interpreter", name: str, given: dict[str, Any], arrays: set[str]) -> Value:
+def _library_value(m: Machine, name: str, given: dict[str, Any], arrays: set[str]) -> Value:
     operands = {k: v for k, v in given.items() if k in arrays}
     fixed = any(isinstance(v, Array) and v.buffer.fixed for v in operands.values())
     sizes = [v.index.size for v in operands.values() if isinstance(v, Array)]
@@ -440,7 +436,7 @@ def _witness(name: str, key: str, shape: tuple[int, ...], kind: Any, content: An
     return witness if shape else witness[()]
 
 
-def _limit(m: "Interpreter", name: str, given: dict[str, Any], sizes: list[int]) -> None:
+def _limit(m: Machine, name: str, given: dict[str, Any], sizes: list[int]) -> None:
     """Refuse what would take too much time or memory, before NumPy or JAX begins."""
     total = sum(sizes)
     axes = given.get("axes", 0)
@@ -469,7 +465,7 @@ def _check_norm(given: dict[str, Any]) -> None:
         raise NameNotAdmitted("the spectral norm of a matrix is not admitted; use 'fro'")
 
 
-def _check_singular(m: "Interpreter", node: Node, operands: list[Node]) -> None:
+def _check_singular(m: Machine, node: Node, operands: list[Node]) -> None:
     graph = m.graph
     bad = m.any_of(graph.apply("not", graph.apply("isfinite", node)))
     for operand in operands:
@@ -478,7 +474,7 @@ def _check_singular(m: "Interpreter", node: Node, operands: list[Node]) -> None:
     m.fail_where(bad, "LinAlgError", "Singular matrix")
 
 
-def of_selection(m: "Interpreter", name: str, given: dict[str, Any]) -> Value:
+def of_selection(m: Machine, name: str, given: dict[str, Any]) -> Value:
     """A reduction of the entries that a mask selects."""
     graph = m.graph
     value = next(iter(given.values()))
@@ -528,7 +524,7 @@ def moved(name: str) -> Call:
     names = MOVES[name].split()
     function = getattr(np, name)
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, names, args, keywords)
         needs(name, bound, names[0])
         value = m.array(bound.pop(names[0]))
@@ -548,7 +544,7 @@ def moved(name: str) -> Call:
     return call
 
 
-def _moved(m: "Interpreter", array: Array, index: np.ndarray, name: str) -> Value:
+def _moved(m: Machine, array: Array, index: np.ndarray, name: str) -> Value:
     m.budget.elements(index.size)
     if np.shares_memory(index, array.index) and index.shape != ():
         readonly = array.readonly or name in ("broadcast_to", "diagonal")
@@ -560,7 +556,7 @@ def _moved(m: "Interpreter", array: Array, index: np.ndarray, name: str) -> Valu
     return m.make_array(m.graph.take(content, np.asarray(index)), array.dtype, fixed)
 
 
-def _limit_move(m: "Interpreter", name: str, array: Array, given: dict[str, Any]) -> None:
+def _limit_move(m: Machine, name: str, array: Array, given: dict[str, Any]) -> None:
     def product(value: Any) -> int:
         parts = value if isinstance(value, tuple) else (value,)
         return math.prod(max(abs(int(part)), 1) for part in parts if part is not None)
@@ -584,7 +580,7 @@ def filled(name: str) -> Call:
     """A function that moves entries and fills up with zeros."""
     names = _FILLED[name].split()
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, names, args, keywords)
         needs(name, bound, names[0])
         array = as_array(m, bound.pop(names[0]))
@@ -616,7 +612,7 @@ def joined(name: str) -> Call:
     """A function of `JOINS`: NumPy's own, on the places of the entries."""
     names = JOINS[name].split()
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, names, args, keywords)
         needs(name, bound, names[0])
         items = m.items(bound.pop(names[0]))
@@ -627,7 +623,7 @@ def joined(name: str) -> Call:
 
 
 def put_together(
-    m: "Interpreter", function: Callable[..., Any], arrays: list[Array], given: dict[str, Any]
+    m: Machine, function: Callable[..., Any], arrays: list[Array], given: dict[str, Any]
 ) -> Value:
     """Several arrays in one, as a function of NumPy places them."""
     m.budget.elements(sum(array.index.size for array in arrays))
@@ -648,7 +644,7 @@ def put_together(
 # Making arrays ------------------------------------------------------------------------------------
 
 
-def _array(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _array(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("array", ["object", "dtype", "copy", "ndmin"], args, keywords)
     needs("array", bound, "object")
     return converted(
@@ -656,13 +652,13 @@ def _array(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]
     )
 
 
-def _asarray(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _asarray(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("asarray", ["a", "dtype"], args, keywords)
     needs("asarray", bound, "a")
     return converted(m, bound["a"], bound.get("dtype"), 0, False)
 
 
-def converted(m: "Interpreter", value: Value, dtype: Value, ndmin: int, copy: bool) -> Value:
+def converted(m: Machine, value: Value, dtype: Value, ndmin: int, copy: bool) -> Value:
     """np.array and np.asarray."""
     value = m.array(value)
     wanted = None if m.look(dtype) is None else number_type(m, dtype)
@@ -683,14 +679,14 @@ def converted(m: "Interpreter", value: Value, dtype: Value, ndmin: int, copy: bo
     return array
 
 
-def copied(m: "Interpreter", array: Array) -> Array:
+def copied(m: Machine, array: Array) -> Array:
     """A copy of an array."""
     content = m.known_array(array)
     new = m.node_of(array) if content is None else content.copy()
     return m.make_array(new, array.dtype, array.buffer.fixed)
 
 
-def _shape(m: "Interpreter", value: Value) -> tuple[int, ...]:
+def _shape(m: Machine, value: Value) -> tuple[int, ...]:
     shape = setting(m, value, "a shape")
     shape = shape if isinstance(shape, tuple) else (shape,)
     for length in shape:
@@ -705,7 +701,7 @@ def _shape(m: "Interpreter", value: Value) -> tuple[int, ...]:
 
 
 def _filled_with(name: str, number: float) -> Call:
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, ["shape", "dtype"], args, keywords)
         needs(name, bound, "shape")
         dtype = FLOAT if m.look(bound.get("dtype")) is None else number_type(m, bound["dtype"])
@@ -714,7 +710,7 @@ def _filled_with(name: str, number: float) -> Call:
     return call
 
 
-def _full(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _full(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("full", ["shape", "fill_value", "dtype"], args, keywords)
     needs("full", bound, "shape", "fill_value")
     value = as_array(m, bound["fill_value"])
@@ -722,7 +718,7 @@ def _full(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value])
     return _spread(m, value, _shape(m, bound["shape"]), dtype)
 
 
-def _spread(m: "Interpreter", value: Array, shape: tuple[int, ...], dtype: np.dtype) -> Value:
+def _spread(m: Machine, value: Array, shape: tuple[int, ...], dtype: np.dtype) -> Value:
     index = known(np.broadcast_to, np.arange(value.index.size).reshape(value.shape), shape)
     node = m.graph.take(m.node_of(value), np.ascontiguousarray(index))
     if DTYPE_OF_KIND.get(value.dtype.kind) != dtype:
@@ -731,7 +727,7 @@ def _spread(m: "Interpreter", value: Array, shape: tuple[int, ...], dtype: np.dt
 
 
 def _like(name: str, number: float | None) -> Call:
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         names = ["a", "dtype"] if number is not None else ["a", "fill_value", "dtype"]
         bound = bind(name, names, args, keywords)
         needs(name, bound, *names[:-1])
@@ -749,7 +745,7 @@ def _like(name: str, number: float | None) -> Call:
 def _known_maker(name: str, names: str) -> Call:
     """arange, linspace, eye: of known numbers, or (linspace) between numbers of the state."""
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, names.split(), args, keywords)
         values = {k: m.look(v) for k, v in bound.items()}
         if name == "linspace" and any(
@@ -766,7 +762,7 @@ def _known_maker(name: str, names: str) -> Call:
     return call
 
 
-def _limit_maker(m: "Interpreter", name: str, given: dict[str, Any]) -> None:
+def _limit_maker(m: Machine, name: str, given: dict[str, Any]) -> None:
     numbers = {k: v for k, v in given.items() if isinstance(v, int | float | np.number)}
     if name == "arange":
         start, stop = numbers.get("start", 0), numbers.get("stop")
@@ -783,7 +779,7 @@ def _limit_maker(m: "Interpreter", name: str, given: dict[str, Any]) -> None:
         m.budget.elements(int(numbers.get("num", 50)) * max(ends, default=1))
 
 
-def _traced_linspace(m: "Interpreter", values: dict[str, Value]) -> Value:
+def _traced_linspace(m: Machine, values: dict[str, Value]) -> Value:
     num = m.integer(values.get("num", 50), "the number of points")
     end = setting(m, values.get("endpoint", True))
     if set(values) - {"start", "stop", "num", "endpoint"}:
@@ -797,7 +793,7 @@ def _traced_linspace(m: "Interpreter", values: dict[str, Value]) -> Value:
 # Choosing -----------------------------------------------------------------------------------------
 
 
-def where(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def where(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     """np.where with three arguments."""
     bound = bind("where", ["condition", "x", "y"], args, keywords)
     if len(bound) == 1:
@@ -837,7 +833,7 @@ def _where_dtype(first: Any, second: Any) -> np.dtype:
     return np.where(True, *witnesses).dtype
 
 
-def clip(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def clip(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     """np.clip."""
     renamed = {{"min": "a_min", "max": "a_max"}.get(k, k): v for k, v in keywords.items()}
     bound = bind("clip", ["a", "a_min", "a_max", "out"], args, renamed)
@@ -851,7 +847,7 @@ def clip(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) 
     return into(m, value, bound.get("out")) if "out" in bound else value
 
 
-def _select(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _select(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("select", ["condlist", "choicelist", "default"], args, keywords)
     needs("select", bound, "condlist", "choicelist")
     conditions, choices = m.items(bound["condlist"]), m.items(bound["choicelist"])
@@ -868,7 +864,7 @@ def _select(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value
     return result
 
 
-def _choose(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _choose(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("choose", ["a", "choices"], args, keywords)
     needs("choose", bound, "a", "choices")
     choices = m.items(bound["choices"])
@@ -882,7 +878,7 @@ def _choose(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value
     return cast(m, result, dtype)
 
 
-def _piecewise(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _piecewise(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("piecewise", ["x", "condlist", "funclist"], args, keywords)
     needs("piecewise", bound, "x", "condlist", "funclist")
     x = as_array(m, bound["x"])
@@ -903,7 +899,7 @@ def _piecewise(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Va
     return cast(m, result, x.dtype)
 
 
-def vectorize(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def vectorize(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     """np.vectorize: a function over the entries of its arguments."""
     bound = bind("vectorize", ["pyfunc", "otypes"], args, keywords)
     needs("vectorize", bound, "pyfunc")
@@ -912,7 +908,7 @@ def vectorize(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Val
     if "otypes" in bound:
         wanted = number_type(m, m.items(bound["otypes"])[0])
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         if keywords:
             raise NameNotAdmitted("a vectorized function takes positional arguments only")
         arrays = [as_array(m, arg) for arg in args]
@@ -946,7 +942,7 @@ def vectorize(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Val
 # Others -------------------------------------------------------------------------------------------
 
 
-def around(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def around(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     """np.round."""
     bound = bind("round", ["a", "decimals"], args, keywords)
     needs("round", bound, "a")
@@ -976,7 +972,7 @@ def around(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]
     return m.of_node(node, dtype, isinstance(value, Array) and value.buffer.fixed)
 
 
-def _nan_to_num(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _nan_to_num(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("nan_to_num", ["x", "copy", "nan", "posinf", "neginf"], args, keywords)
     needs("nan_to_num", bound, "x")
     if m.look(bound.get("copy", True)) is not True:
@@ -1006,7 +1002,7 @@ def _nan_to_num(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, V
 
 
 def _angle(name: str, factor: float) -> Call:
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, ["x"], args, keywords)
         needs(name, bound, "x")
         value = m.array(bound["x"])
@@ -1020,7 +1016,7 @@ def _angle(name: str, factor: float) -> Call:
     return call
 
 
-def _einsum(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _einsum(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     if keywords or not args or not isinstance(m.look(args[0]), str):
         raise NameNotAdmitted("np.einsum is admitted with a string and arrays only")
     subscripts = m.look(args[0])
@@ -1041,7 +1037,7 @@ def _einsum(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value
 
 
 def _shape_facts(name: str) -> Call:
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(name, ["a", "axis"] if name == "size" else ["a"], args, keywords)
         needs(name, bound, "a")
         value = m.array(bound["a"])
@@ -1055,17 +1051,17 @@ def _shape_facts(name: str) -> Call:
     return call
 
 
-def _isscalar(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _isscalar(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("isscalar", ["element"], args, keywords)
     return m.plain_number(m.look(bound["element"])) is not None or isinstance(args[0], str)
 
 
-def _copy(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _copy(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("copy", ["a"], args, keywords)
     return converted(m, bound["a"], None, 0, True)
 
 
-def _append(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _append(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("append", ["arr", "values", "axis"], args, keywords)
     needs("append", bound, "arr", "values")
     arrays = [as_array(m, bound["arr"]), as_array(m, bound["values"])]
@@ -1075,7 +1071,7 @@ def _append(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value
     return put_together(m, np.concatenate, arrays, {"axis": axis or 0})
 
 
-def _take(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _take(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("take", ["a", "indices", "axis"], args, keywords)
     needs("take", bound, "a", "indices")
     array = as_array(m, bound["a"])
@@ -1087,7 +1083,7 @@ def _take(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value])
     return m.part(array, as_array(m, bound["indices"]))
 
 
-def _fill_diagonal(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _fill_diagonal(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("fill_diagonal", ["a", "val"], args, keywords)
     array = m.look(bound["a"])
     if (
@@ -1101,7 +1097,7 @@ def _fill_diagonal(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str
     return None
 
 
-def _meshgrid(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _meshgrid(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("meshgrid", ["indexing"], (), keywords)
     indexing = setting(m, bound.get("indexing", "xy"))
     arrays = [as_array(m, arg) for arg in args]
@@ -1111,7 +1107,7 @@ def _meshgrid(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Val
     return tuple(m.make_array(m.graph.take(m.node_of(a), i), a.dtype) for a, i in pairs)
 
 
-def _ix(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _ix(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     if keywords:
         raise NameNotAdmitted("np.ix_ takes no keywords")
     arrays = [as_array(m, arg) for arg in args]
@@ -1122,13 +1118,13 @@ def _ix(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -
     return m.of_known(known(np.ix_, *parts))
 
 
-def _fromiter(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _fromiter(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("fromiter", ["iter", "dtype"], args, keywords)
     needs("fromiter", bound, "iter", "dtype")
     return converted(m, m.make_list(m.items(bound["iter"])), bound["dtype"], 0, False)
 
 
-def _unique(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _unique(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("unique", ["ar"], args, keywords)
     content = m.known_array(as_array(m, bound["ar"]))
     if content is None:
@@ -1137,13 +1133,13 @@ def _unique(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value
 
 
 def _lstsq(name: str, reason: str) -> Call:
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         raise NameNotAdmitted(f"np.{name} is not admitted: {reason}")
 
     return call
 
 
-def _svd(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _svd(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     bound = bind("linalg.svd", ["a", "full_matrices", "compute_uv"], args, keywords)
     needs("linalg.svd", bound, "a")
     if m.look(bound.get("compute_uv", True)) is not False:
@@ -1162,7 +1158,7 @@ def _svd(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) 
     return m.of_node(node, FLOAT)
 
 
-def _context(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _context(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     from reward_codegen.language.values import CONTEXT
 
     allowed = {"all", "divide", "over", "under", "invalid", "precision", "suppress", "linewidth"}
@@ -1174,18 +1170,18 @@ def _context(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Valu
     return CONTEXT
 
 
-def _finfo(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _finfo(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     info = np.finfo(number_type(m, args[0]) if args else FLOAT)
     names = ("eps", "max", "min", "tiny", "smallest_normal", "resolution")
     return m.record("finfo", {name: getattr(info, name) for name in names})
 
 
-def _iinfo(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _iinfo(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     info = np.iinfo(number_type(m, args[0]))
     return m.record("iinfo", {"max": int(info.max), "min": int(info.min)})
 
 
-def _issubdtype(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+def _issubdtype(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
     kind = number_type(m, args[0]).kind
     wanted = m.look(args[1])
     groups = {"generic": "fiub", "number": "fiu", "floating": "f", "integer": "iu"}
@@ -1205,7 +1201,7 @@ def ufunc_method(name: str, method: str) -> Builtin:
     if path is None or (method == "outer" and getattr(np, name).nin != 2):
         raise NameNotAdmitted(f"np.{name} has no admitted method `{method}`; write a loop")
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         if method != "outer":
             bound = bind(f"{name}.{method}", ["array", "axis"], args, keywords)
             return library(path)(m, (bound["array"],), {"axis": bound.get("axis", 0)})
@@ -1221,7 +1217,7 @@ def ufunc_method(name: str, method: str) -> Builtin:
 def indexer(name: str, parts: Value) -> Call:
     """np.r_[...] and np.c_[...]."""
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         items = args[0] if isinstance(args[0], tuple) else (args[0],)
         arrays = []
         for item in items:

@@ -4,7 +4,7 @@ import ast
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from reward_codegen.language.values import (
     Instance,
     IteratorValue,
     ListCell,
+    Machine,
     Num,
     ProgramError,
     Selection,
@@ -37,12 +38,9 @@ from reward_codegen.language.values import (
     kind_of,
 )
 
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
-
 Args = tuple[Value, ...]
 Keywords = dict[str, Value]
-Call = Callable[["Interpreter", Args, Keywords], Value]
+Call = Callable[[Machine, Args, Keywords], Value]
 
 EXCEPTIONS: Final[dict[str, tuple[str, ...]]] = {
     # each with the classes that it belongs to
@@ -80,7 +78,7 @@ _MOST_SORTED = 16  # items by a key that depends on the state
 # Numbers ------------------------------------------------------------------------------------------
 
 
-def _scalar(m: "Interpreter", value: Value, what: str) -> Value:
+def _scalar(m: Machine, value: Value, what: str) -> Value:
     """A single number, of an array of one entry too."""
     value = m.look(value)
     if isinstance(value, Array) and value.index.size == 1:
@@ -91,7 +89,7 @@ def _scalar(m: "Interpreter", value: Value, what: str) -> Value:
     return value
 
 
-def to_float(m: "Interpreter", args: Args) -> Value:
+def to_float(m: Machine, args: Args) -> Value:
     """float(x)."""
     if not args:
         return 0.0
@@ -103,7 +101,7 @@ def to_float(m: "Interpreter", args: Args) -> Value:
     return known(float, value)
 
 
-def to_int(m: "Interpreter", args: Args, operation: str = "trunc") -> Value:
+def to_int(m: Machine, args: Args, operation: str = "trunc") -> Value:
     """int(x), math.floor(x), math.ceil(x) and round(x)."""
     if not args:
         return 0
@@ -125,7 +123,7 @@ def to_int(m: "Interpreter", args: Args, operation: str = "trunc") -> Value:
     return Num(graph.apply(operation, value.node), "i", False)
 
 
-def _abs(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _abs(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("abs", args, keywords, 1)
     if isinstance(value, Num):
         graph = m.graph
@@ -141,7 +139,7 @@ def _abs(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     raise ProgramError("TypeError", f"bad operand type for abs(): {kind_of(value)}")
 
 
-def _round(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _round(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("round", ["number", "ndigits"], args, keywords)
     needs("round", bound, "number")
     value = bound["number"]
@@ -159,12 +157,12 @@ def _round(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return Num(number.node, "i" if value.kind == "b" else value.kind, value.numpy)
 
 
-def _pow(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _pow(m: Machine, args: Args, keywords: Keywords) -> Value:
     base, exponent = _exactly("pow", args, keywords, 2)
     return m.binary("**", base, exponent)
 
 
-def _divmod(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _divmod(m: Machine, args: Args, keywords: Keywords) -> Value:
     left, right = _exactly("divmod", args, keywords, 2)
     return m.binary("//", left, right), m.binary("%", left, right)
 
@@ -180,7 +178,7 @@ def _exactly(name: str, args: Args, keywords: Keywords, count: int) -> Args:
 # Iterables ----------------------------------------------------------------------------------------
 
 
-def _len(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _len(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("len", args, keywords, 1)
     if isinstance(value, Array):
         if value.shape == ():
@@ -195,7 +193,7 @@ def _len(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return m.count(m.settled(value))
 
 
-def sum_(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def sum_(m: Machine, args: Args, keywords: Keywords) -> Value:
     """sum(items, start)."""
     bound = bind("sum", ["iterable", "start"], args, keywords)
     needs("sum", bound, "iterable")
@@ -225,7 +223,7 @@ def sum_(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
 def extreme(symbol: str) -> Call:
     """max and min."""
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         name = "max" if symbol == ">" else "min"
         for key in keywords:
             if key not in ("key", "default"):
@@ -273,7 +271,7 @@ def extreme(symbol: str) -> Call:
     return call
 
 
-def _any(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _any(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("any", args, keywords, 1)
     result: Truth = False
     for present, item in m.entries(value):
@@ -285,7 +283,7 @@ def _any(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return m.as_value(result)
 
 
-def _all(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _all(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("all", args, keywords, 1)
     result: Truth = True
     for present, item in m.entries(value):
@@ -298,30 +296,30 @@ def _all(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return m.as_value(result)
 
 
-def _lazy_any(m: "Interpreter", node: ast.GeneratorExp) -> Value:
+def _lazy_any(m: Machine, node: ast.GeneratorExp) -> Value:
     stops, _ = m.short_circuit(node, m.truth)
     return _found(m, stops)
 
 
-def _lazy_all(m: "Interpreter", node: ast.GeneratorExp) -> Value:
+def _lazy_all(m: Machine, node: ast.GeneratorExp) -> Value:
     stops, _ = m.short_circuit(node, lambda item: m.graph.not_(m.truth(item)))
     found = m.truth(_found(m, stops))
     return m.as_value(m.graph.not_(found))
 
 
-def _found(m: "Interpreter", stops: list[tuple[Truth, Value]]) -> Value:
+def _found(m: Machine, stops: list[tuple[Truth, Value]]) -> Value:
     found: Truth = False
     for condition, _ in stops:
         found = m.graph.or_(found, condition)
     return m.as_value(m.settle(found))
 
 
-def _lazy_next(m: "Interpreter", node: ast.GeneratorExp, *default: Value) -> Value:
+def _lazy_next(m: Machine, node: ast.GeneratorExp, *default: Value) -> Value:
     stops, _ = m.short_circuit(node, lambda item: True)
     return _first(m, stops, default)
 
 
-def _first(m: "Interpreter", entries: list[tuple[Truth, Value]], default: Args) -> Value:
+def _first(m: Machine, entries: list[tuple[Truth, Value]], default: Args) -> Value:
     found: Truth = False
     for condition, _ in entries:
         found = m.graph.or_(found, condition)
@@ -338,7 +336,7 @@ LAZY: Final[dict[str, Callable[..., Value]]] = {
 }  # fmt: skip
 
 
-def _next(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _next(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or not 1 <= len(args) <= 2:
         raise ProgramError("TypeError", "next takes an iterator and a default")
     iterator = args[0]
@@ -355,17 +353,17 @@ def _next(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     raise ProgramError("StopIteration", "next() finds no item")
 
 
-def iterator(m: "Interpreter", entries: Any) -> IteratorValue:
+def iterator(m: Machine, entries: Any) -> IteratorValue:
     """What can be iterated over once."""
     return IteratorValue(iter(entries), m.here.full)
 
 
-def _iter(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _iter(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("iter", args, keywords, 1)
     return value if isinstance(value, IteratorValue) else iterator(m, m.entries(value))
 
 
-def _range(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _range(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or not 1 <= len(args) <= 3:
         raise ProgramError("TypeError", "range takes 1 to 3 integers")
     value = known(range, *(m.integer(a, "the length of this range") for a in args))
@@ -373,7 +371,7 @@ def _range(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return value
 
 
-def _enumerate(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _enumerate(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("enumerate", ["iterable", "start"], args, keywords)
     needs("enumerate", bound, "iterable")
     start = m.integer(bound.get("start", 0), "the start")
@@ -385,7 +383,7 @@ def _enumerate(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return iterator(m, found)
 
 
-def _zip(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _zip(m: Machine, args: Args, keywords: Keywords) -> Value:
     strict = keywords.pop("strict", False) if set(keywords) <= {"strict"} else None
     if strict is None:
         raise NameNotAdmitted("of the keywords of zip, strict is admitted")
@@ -404,7 +402,7 @@ def _zip(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return iterator(m, found)
 
 
-def _map(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _map(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or len(args) < 2:
         raise ProgramError("TypeError", "map takes a function and iterables")
     function, *iterables = args
@@ -419,7 +417,7 @@ def _map(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return iterator(m, found)
 
 
-def _filter(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _filter(m: Machine, args: Args, keywords: Keywords) -> Value:
     function, iterable = _exactly("filter", args, keywords, 2)
     found = []
     for present, item in m.settled(iterable):
@@ -435,14 +433,14 @@ def _filter(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return iterator(m, found)
 
 
-def _reversed(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _reversed(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("reversed", args, keywords, 1)
     if isinstance(value, IteratorValue | SetCell):
         raise ProgramError("TypeError", f"{kind_of(value)} is not reversible")
     return iterator(m, m.settled(value)[::-1])
 
 
-def sorted_(m: "Interpreter", args: Args, keywords: Keywords) -> ListCell:
+def sorted_(m: Machine, args: Args, keywords: Keywords) -> ListCell:
     """sorted(items, key=, reverse=)."""
     bound = bind("sorted", ["iterable", "key", "reverse"], args[:1], keywords)
     needs("sorted", bound, "iterable")
@@ -484,7 +482,7 @@ def sorted_(m: "Interpreter", args: Args, keywords: Keywords) -> ListCell:
     return m.make_list([item for _, item in rows])
 
 
-def _sorted_numbers(m: "Interpreter", entries: Any, numbers: Any, reverse: bool) -> ListCell:
+def _sorted_numbers(m: Machine, entries: Any, numbers: Any, reverse: bool) -> ListCell:
     graph = m.graph
     kinds = {number.kind for number in numbers}
     numpys = {number.numpy if isinstance(number.numpy, bool) else None for number in numbers}
@@ -515,7 +513,7 @@ def _sorted_numbers(m: "Interpreter", entries: Any, numbers: Any, reverse: bool)
 # Types --------------------------------------------------------------------------------------------
 
 
-def is_instance(m: "Interpreter", value: Value, type_: Value) -> Truth:
+def is_instance(m: Machine, value: Value, type_: Value) -> Truth:
     """Whether a value is one of a type."""
     value = m.look(value)
     if isinstance(value, Choice):
@@ -551,7 +549,7 @@ def _descends(class_: Class, wanted: Class) -> bool:
     return class_ is wanted or any(_descends(base, wanted) for base in class_.bases)
 
 
-def _number_is(m: "Interpreter", number: Num, value: Value, name: str) -> Truth:
+def _number_is(m: Machine, number: Num, value: Value, name: str) -> Truth:
     numpy, python = number.numpy, m.graph.not_(number.numpy)
     kind = number.kind
     if isinstance(value, np.generic) and name in ("float64", "float32", "int64", "int32", "double"):
@@ -568,7 +566,7 @@ def _number_is(m: "Interpreter", number: Num, value: Value, name: str) -> Truth:
     }.get(name, False)  # fmt: skip
 
 
-def construct(m: "Interpreter", type_: Type, args: Args, keywords: Keywords) -> Value:
+def construct(m: Machine, type_: Type, args: Args, keywords: Keywords) -> Value:
     """Call a type."""
     name = type_.name
     if name in ("float", "int", "bool") and keywords:
@@ -599,13 +597,13 @@ def construct(m: "Interpreter", type_: Type, args: Args, keywords: Keywords) -> 
     raise NameNotAdmitted(f"calling {name} is not admitted; use np.array")
 
 
-def _numpy_scalar(m: "Interpreter", value: Value) -> Value:
+def _numpy_scalar(m: Machine, value: Value) -> Value:
     if isinstance(value, Array) and value.shape == ():
         return m.of_node(m.node_of(value), value.dtype)
     return value
 
 
-def _collection(m: "Interpreter", name: str, args: Args, keywords: Keywords) -> Value:
+def _collection(m: Machine, name: str, args: Args, keywords: Keywords) -> Value:
     if keywords:
         raise NameNotAdmitted(f"{name} takes no keywords")
     if args and isinstance(args[0], Class) and args[0].kind == "enum":
@@ -621,7 +619,7 @@ def _collection(m: "Interpreter", name: str, args: Args, keywords: Keywords) -> 
     return tuple(item for _, item in entries)
 
 
-def _dict(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _dict(m: Machine, args: Args, keywords: Keywords) -> Value:
     content: dict[Any, tuple[Truth, Value]] = {}
     if args:
         source = m.look(args[0])
@@ -638,12 +636,12 @@ def _dict(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     return m.make_dict(content)
 
 
-def _isinstance(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _isinstance(m: Machine, args: Args, keywords: Keywords) -> Value:
     value, type_ = _exactly("isinstance", args, keywords, 2)
     return m.as_value(is_instance(m, value, type_))
 
 
-def _callable(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _callable(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("callable", args, keywords, 1)
     return isinstance(value, Function | Builtin | Class | Type | Bound | ExceptionType)
 
@@ -651,7 +649,7 @@ def _callable(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
 def no_op(what: str) -> Call:
     """A function that only tells somebody something."""
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         note = f"{what} does nothing in a reward"
         if note not in m.notes:
             m.notes.append(note)
@@ -664,7 +662,7 @@ def _of_known(name: str) -> Call:
     """A function of known numbers and strings: Python's own."""
     function: Any = {"ord": ord, "chr": chr, "bin": bin, "hex": hex, "repr": repr}[name]
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         (value,) = _exactly(name, args, keywords, 1)
         try:
             plain = text.plain(m, value)
@@ -677,7 +675,7 @@ def _of_known(name: str) -> Call:
     return call
 
 
-def _slice(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _slice(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or not 1 <= len(args) <= 3:
         raise ProgramError("TypeError", "slice takes 1 to 3 arguments")
     return slice(*args)
@@ -703,14 +701,14 @@ _MATH_BINARY: Final = {"atan2": "arctan2", "copysign": "copysign", "fmod": "fmod
 
 
 def _math_unary(name: str) -> Call:
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         (value,) = _exactly(f"math.{name}", args, keywords, 1)
         return _math_value(m, name, value)
 
     return call
 
 
-def _math_value(m: "Interpreter", name: str, value: Value) -> Value:
+def _math_value(m: Machine, name: str, value: Value) -> Value:
     value = _scalar(m, value, f"math.{name}")
     if not isinstance(value, Num):
         return known(getattr(math, name), value)
@@ -729,7 +727,7 @@ def _math_value(m: "Interpreter", name: str, value: Value) -> Value:
     return Num(result, "f", False)
 
 
-def _in_domain(m: "Interpreter", name: str, node: Node) -> None:
+def _in_domain(m: Machine, name: str, node: Node) -> None:
     if name in _DOMAINS:
         low, high, excluded = _DOMAINS[name]
         graph = m.graph
@@ -741,14 +739,14 @@ def _in_domain(m: "Interpreter", name: str, node: Node) -> None:
 
 
 def _math_binary(name: str) -> Call:
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         values = [
             _scalar(m, v, f"math.{name}") for v in _exactly(f"math.{name}", args, keywords, 2)
         ]
         if not any(isinstance(value, Num) for value in values):
             return known(getattr(math, name), *values)
         graph = m.graph
-        x, y = (graph.real(m.plain_number(value).node) for value in values)  # type: ignore[union-attr]
+        x, y = (graph.real(m.plain_number(value).node) for value in values)
         if name in ("fmod", "remainder"):
             zero = graph.known(graph.apply("eq", y, graph.constant(0.0)))
             inf = graph.known(graph.apply("isinf", x))
@@ -758,7 +756,7 @@ def _math_binary(name: str) -> Call:
     return call
 
 
-def _math_log(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _math_log(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords or not 1 <= len(args) <= 2:
         raise ProgramError("TypeError", "log expected 1 or 2 arguments")
     values = [_math_value(m, "log", arg) for arg in args]
@@ -768,7 +766,7 @@ def _math_log(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
 def _math_whole(name: str) -> Call:
     operation = {"floor": "floor", "ceil": "ceil", "trunc": "trunc"}[name]
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         (value,) = _exactly(f"math.{name}", args, keywords, 1)
         if isinstance(value, str):
             raise ProgramError("TypeError", "must be real number, not str")
@@ -778,7 +776,7 @@ def _math_whole(name: str) -> Call:
 
 
 def _math_test(name: str) -> Call:
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         (value,) = _exactly(f"math.{name}", args, keywords, 1)
         value = _scalar(m, value, f"math.{name}")
         if not isinstance(value, Num):
@@ -788,7 +786,7 @@ def _math_test(name: str) -> Call:
     return call
 
 
-def _math_pow(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _math_pow(m: Machine, args: Args, keywords: Keywords) -> Value:
     base, exponent = (to_float(m, (v,)) for v in _exactly("math.pow", args, keywords, 2))
     if not isinstance(base, Num) and not isinstance(exponent, Num):
         return known(math.pow, base, exponent)
@@ -807,7 +805,7 @@ def _math_pow(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
 
 
 def _math_degrees(factor: float, name: str) -> Call:
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         (value,) = _exactly(f"math.{name}", args, keywords, 1)
         value = to_float(m, (value,))
         if not isinstance(value, Num):
@@ -817,13 +815,13 @@ def _math_degrees(factor: float, name: str) -> Call:
     return call
 
 
-def _math_hypot(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _math_hypot(m: Machine, args: Args, keywords: Keywords) -> Value:
     if keywords:
         raise NameNotAdmitted("math.hypot takes no keywords")
     return _norm(m, [_scalar(m, arg, "math.hypot") for arg in args])
 
 
-def _norm(m: "Interpreter", values: list[Value]) -> Value:
+def _norm(m: Machine, values: list[Value]) -> Value:
     if not any(isinstance(value, Num) for value in values):
         return known(math.hypot, *values)
     total: Value = NOTHING
@@ -835,7 +833,7 @@ def _norm(m: "Interpreter", values: list[Value]) -> Value:
     return Num(m.graph.apply("sqrt", total), "f", False)
 
 
-def _math_dist(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _math_dist(m: Machine, args: Args, keywords: Keywords) -> Value:
     p, q = (m.items(value) for value in _exactly("math.dist", args, keywords, 2))
     if len(p) != len(q):
         raise ProgramError("ValueError", "both points must have the same number of dimensions")
@@ -844,7 +842,7 @@ def _math_dist(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     )
 
 
-def _math_isclose(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _math_isclose(m: Machine, args: Args, keywords: Keywords) -> Value:
     bound = bind("math.isclose", ["a", "b", "rel_tol", "abs_tol"], args, keywords)
     needs("math.isclose", bound, "a", "b")
     if len(args) > 2:
@@ -854,7 +852,7 @@ def _math_isclose(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
     a, b, rel, abs_ = values
     if not any(isinstance(value, Num) for value in values):
         return known(math.isclose, a, b, rel_tol=rel, abs_tol=abs_)
-    nodes = [m.plain_number(value).node for value in values]  # type: ignore[union-attr]
+    nodes = [m.plain_number(value).node for value in values]
     graph = m.graph
     gap = graph.apply("abs", graph.apply("sub", nodes[0], nodes[1]))
     size = graph.apply("max", graph.apply("abs", nodes[0]), graph.apply("abs", nodes[1]))
@@ -866,7 +864,7 @@ def _math_isclose(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
 def _math_known(name: str) -> Call:
     """Functions of known integers."""
 
-    def call(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+    def call(m: Machine, args: Args, keywords: Keywords) -> Value:
         if keywords:
             raise NameNotAdmitted(f"math.{name} takes no keywords")
         values = [m.integer(arg, f"the argument of math.{name}") for arg in args]
@@ -877,12 +875,12 @@ def _math_known(name: str) -> Call:
     return call
 
 
-def _math_sum(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def _math_sum(m: Machine, args: Args, keywords: Keywords) -> Value:
     (value,) = _exactly("math.fsum", args, keywords, 1)
     return to_float(m, (sum_(m, (value, 0.0), {}),))
 
 
-def prod(m: "Interpreter", args: Args, keywords: Keywords) -> Value:
+def prod(m: Machine, args: Args, keywords: Keywords) -> Value:
     """math.prod."""
     bound = bind("math.prod", ["iterable", "start"], args, keywords)
     total = bound.get("start", 1)

@@ -5,7 +5,7 @@ A rotation is a unit quaternion (x, y, z, w), as in scipy.
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,10 +13,7 @@ from reward_codegen.errors import NameNotAdmitted, ShapeError
 from reward_codegen.language.graph import Node
 from reward_codegen.language.numpy_table import as_array, bind, needs, setting
 from reward_codegen.language.operators import FLOAT
-from reward_codegen.language.values import Builtin, ProgramError, Value
-
-if TYPE_CHECKING:
-    from reward_codegen.language.interpreter import Interpreter
+from reward_codegen.language.values import Builtin, Machine, ProgramError, Value
 
 Quaternion = tuple[Node, Node, Node, Node]
 MAKERS: Final = {
@@ -39,7 +36,7 @@ class Rotation:
 class _Scalars:
     """Arithmetic on nodes."""
 
-    def __init__(self, m: "Interpreter") -> None:
+    def __init__(self, m: Machine) -> None:
         self.m = m
 
     def __call__(self, op: str, *values: Any) -> Node:
@@ -62,7 +59,7 @@ class _Scalars:
         return graph.select(condition, *nodes)
 
 
-def entries(m: "Interpreter", value: Value, count: int, what: str) -> list[Node]:
+def entries(m: Machine, value: Value, count: int, what: str) -> list[Node]:
     """The entries of a vector of known length."""
     array = as_array(m, value)
     if array.shape != (count,):
@@ -73,12 +70,12 @@ def entries(m: "Interpreter", value: Value, count: int, what: str) -> list[Node]
     return [m.graph.take(node, np.asarray(k)) for k in range(count)]
 
 
-def _vector(m: "Interpreter", nodes: Any, shape: tuple[int, ...] | None = None) -> Value:
+def _vector(m: Machine, nodes: Any, shape: tuple[int, ...] | None = None) -> Value:
     flat = list(nodes)
     return m.make_array(m.graph.stack(flat, shape or (len(flat),)), FLOAT)
 
 
-def _flag(m: "Interpreter", bound: dict[str, Value], name: str) -> bool:
+def _flag(m: Machine, bound: dict[str, Value], name: str) -> bool:
     value = setting(m, bound.get(name, False))
     if not isinstance(value, bool):
         raise ShapeError(f"{name} must be True or False")
@@ -88,7 +85,7 @@ def _flag(m: "Interpreter", bound: dict[str, Value], name: str) -> bool:
 def make(name: str) -> Builtin:
     """Rotation.from_quat(...) and its like."""
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         names = MAKERS[name].split()
         bound = bind(f"Rotation.{name}", names, args, keywords)
         if names:
@@ -113,14 +110,14 @@ def make(name: str) -> Builtin:
     return Builtin(f"Rotation.{name}", call)
 
 
-def _normal(m: "Interpreter", s: _Scalars, q: Any) -> Rotation:
+def _normal(m: Machine, s: _Scalars, q: Any) -> Rotation:
     length = s("sqrt", s.dot(q, q))
     zero = m.graph.known(s("eq", length, 0.0))
     m.fail_where(zero, "ValueError", "Found zero norm quaternions in `quat`.")
     return Rotation(tuple(s("div", part, length) for part in q))  # type: ignore[arg-type]
 
 
-def _sequence(m: "Interpreter", value: Value) -> tuple[str, bool]:
+def _sequence(m: Machine, value: Value) -> tuple[str, bool]:
     seq = m.look(value)
     if not isinstance(seq, str):
         raise ShapeError("the axes of Euler angles must be a known string, as 'xyz'")
@@ -151,7 +148,7 @@ def _product(s: _Scalars, p: Any, q: Any) -> Quaternion:
     )
 
 
-def _from_euler(m: "Interpreter", s: _Scalars, bound: dict[str, Value]) -> Rotation:
+def _from_euler(m: Machine, s: _Scalars, bound: dict[str, Value]) -> Rotation:
     axes, intrinsic = _sequence(m, bound["seq"])
     value = m.array(bound["angles"])
     if m.plain_number(value) is not None:
@@ -166,14 +163,14 @@ def _from_euler(m: "Interpreter", s: _Scalars, bound: dict[str, Value]) -> Rotat
         parts = [zero, zero, zero, s("cos", half)]
         parts["xyz".index(axis)] = s("sin", half)
         if result is None:
-            result = tuple(parts)  # type: ignore[assignment]
+            result = tuple(parts)
         else:
             result = _product(s, result, parts) if intrinsic else _product(s, parts, result)
     assert result is not None
     return Rotation(result)
 
 
-def _from_rotvec(m: "Interpreter", s: _Scalars, bound: dict[str, Value]) -> Rotation:
+def _from_rotvec(m: Machine, s: _Scalars, bound: dict[str, Value]) -> Rotation:
     v = entries(m, bound["rotvec"], 3, "a rotation vector")
     if _flag(m, bound, "degrees"):
         v = [s("mul", part, math.pi / 180) for part in v]
@@ -190,7 +187,7 @@ def _from_rotvec(m: "Interpreter", s: _Scalars, bound: dict[str, Value]) -> Rota
 def method(rotation: Rotation, name: str) -> Builtin:
     """A method of a rotation."""
 
-    def call(m: "Interpreter", args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
+    def call(m: Machine, args: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         bound = bind(f"Rotation.{name}", METHODS[name].split(), args, keywords)
         s = _Scalars(m)
         q = rotation.quaternion
@@ -212,12 +209,12 @@ def method(rotation: Rotation, name: str) -> Builtin:
     return Builtin(f"Rotation.{name}", call)
 
 
-def compose(m: "Interpreter", left: Rotation, right: Rotation) -> Rotation:
+def compose(m: Machine, left: Rotation, right: Rotation) -> Rotation:
     """`left * right`."""
     return Rotation(_product(_Scalars(m), left.quaternion, right.quaternion))
 
 
-def _as_quat(m: "Interpreter", s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
+def _as_quat(m: Machine, s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
     if _flag(m, bound, "canonical"):
         x, y, z, w = q
         graph = m.graph
@@ -230,7 +227,7 @@ def _as_quat(m: "Interpreter", s: _Scalars, q: Quaternion, bound: dict[str, Valu
             return graph.select(s("eq", value, 0.0), negative(place + 1), below)
 
         flip = negative(0)
-        q = tuple(graph.select(flip, s("neg", part), part) for part in q)  # type: ignore[assignment]
+        q = tuple(graph.select(flip, s("neg", part), part) for part in q)
     return _vector(m, (q[3], *q[:3]) if _flag(m, bound, "scalar_first") else q)
 
 
@@ -259,7 +256,7 @@ def _matrix(s: _Scalars, q: Quaternion) -> list[list[Node]]:
     ]
 
 
-def _apply(m: "Interpreter", s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
+def _apply(m: Machine, s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
     needs("Rotation.apply", bound, "vectors")
     v = entries(m, bound["vectors"], 3, "the vector")
     rows = _matrix(s, q)
@@ -268,9 +265,9 @@ def _apply(m: "Interpreter", s: _Scalars, q: Quaternion, bound: dict[str, Value]
     return _vector(m, [s.dot(row, v) for row in rows])
 
 
-def _as_rotvec(m: "Interpreter", s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
+def _as_rotvec(m: Machine, s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
     flip = s("lt", q[3], 0.0)
-    q = tuple(m.graph.select(flip, s("neg", p), p) for p in q)  # type: ignore[assignment]
+    q = tuple(m.graph.select(flip, s("neg", p), p) for p in q)
     angle = _angle(s, q)
     small = s("le", angle, 1e-3)
     series = s("add", 2.0, s("div", s("square", angle), 12.0))
@@ -280,7 +277,7 @@ def _as_rotvec(m: "Interpreter", s: _Scalars, q: Quaternion, bound: dict[str, Va
     return _vector(m, [s("mul", s("mul", part, scale), factor) for part in q[:3]])
 
 
-def _as_euler(m: "Interpreter", s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
+def _as_euler(m: Machine, s: _Scalars, q: Quaternion, bound: dict[str, Value]) -> Value:
     """The algorithm of scipy: Bernardes and Viollet, 2022."""
     needs("Rotation.as_euler", bound, "seq")
     axes, intrinsic = _sequence(m, bound["seq"])

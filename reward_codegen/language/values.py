@@ -15,6 +15,7 @@ import numpy as np
 from reward_codegen.language.graph import Node, Truth
 
 Value = Any
+Machine = Any  # the interpreter, as the tables see it
 SERIALS = itertools.count()  # of frames and cells, in the order in which they are made
 
 
