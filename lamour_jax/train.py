@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -22,7 +22,6 @@ from envs.physics.interface import EngineUnavailable
 from lamour_jax import compile_cache, interruption, loggers
 from lamour_jax.config import (
     Precision,
-    RewardConfig,
     RunConfig,
     Stage,
     as_begun,
@@ -50,7 +49,7 @@ class Arguments:
     """Teach a robot to come back from a state that its training never saw."""
 
     env: str = "half_cheetah"
-    """Robot: ant, half_cheetah, hopper, humanoid, push_chair, walker2d, or your FILE.py:CLASS."""
+    """Robot: the name of one that ships, your folder, or your FILE.py:CLASS."""
     stage: Stage = "recovery"
     """recovery, or original to train an original policy anew."""
     engine: str = "auto"
@@ -108,11 +107,28 @@ class Arguments:
     """Keep compiled programs in the user's cache folder: the next start does not compile them."""
 
 
-# What is said of a single start of the program; all else is a run's own, which --resume brings.
+# Options of this invocation; everything else is in `config.yaml`, which --resume reads.
 _OF_THE_SESSION = (
     *("resume", "quiet", "json", "require_accelerator", "compile_cache"),
     *("coordinator", "num_processes", "process_id"),
 )
+
+
+def _shortcuts(arguments: Arguments) -> dict[str, Any]:
+    """Returns the settings that options of their own stand for, by dotted names."""
+    names = ("engine", "reward", "policy", "seed", "precision", "devices")
+    changes = {name: getattr(arguments, name) for name in names}
+    for name in ("model", "candidates", "regenerate"):
+        changes[f"reward_options.{name}"] = getattr(arguments, name)
+    if arguments.start is not None:
+        changes |= {"start": arguments.start, "training_starts": {}}
+    if arguments.steps is not None:
+        changes["steps"] = arguments.steps
+    if arguments.num_envs is not None:
+        changes["ppo.num_envs"] = arguments.num_envs
+    if arguments.log is not None:
+        changes["log"] = [] if arguments.log == "none" else arguments.log.split(",")
+    return changes
 
 
 def resolve(arguments: Arguments) -> RunConfig:
@@ -127,29 +143,7 @@ def resolve(arguments: Arguments) -> RunConfig:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
     if arguments.auto_resume and arguments.out is None:
         raise UserError("--auto-resume is for a folder that stays the same: give one by --out")
-    config = dataclasses.replace(
-        preset(name, arguments.stage, arguments.method),
-        engine=arguments.engine,
-        reward=arguments.reward,
-        reward_options=RewardConfig(
-            model=arguments.model,
-            candidates=arguments.candidates,
-            regenerate=arguments.regenerate,
-        ),
-        policy=arguments.policy,
-        seed=arguments.seed,
-        precision=arguments.precision,
-        devices=arguments.devices,
-    )
-    if arguments.start is not None:
-        config = dataclasses.replace(config, start=arguments.start, training_starts={})
-    if arguments.steps is not None:
-        config = dataclasses.replace(config, steps=arguments.steps)
-    if arguments.num_envs is not None:
-        config = override(config, f"ppo.num_envs={arguments.num_envs}")
-    if arguments.log is not None:
-        names = [] if arguments.log == "none" else arguments.log.split(",")
-        config = changed(config, {"log": names})
+    config = changed(preset(name, arguments.stage, arguments.method), _shortcuts(arguments))
     for assignment in arguments.set:
         config = override(config, assignment)
     _robot(config.env)

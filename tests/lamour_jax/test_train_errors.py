@@ -78,9 +78,6 @@ SETTINGS = ("steps", "ppo", "evaluation", "objective")
         (["--method", "sac"], "sac", METHOD_NAMES),
         (["--start", "sideways"], "sideways", STARTS),
         (["--set", "training_starts={sideways: 1}"], "sideways", STARTS),
-        (["--set", "sped=1"], "sped", SETTINGS),
-        (["--set", "ppo.lr=1"], "lr", ("learning_rate", "clip", "epochs")),
-        (["--set", "ppo.activation=relu6"], "relu6", ("tanh", "elu", "swish")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -130,8 +127,23 @@ def test_impossible_values(
     message = error(capsys, *arguments)
     option, value = arguments
     name = value.partition("=")[0] if option == "--set" else option
-    assert name.rpartition(".")[2] in message.replace("--num-envs", "--num-envs num_envs")
+    assert name.rpartition(".")[2].removeprefix("--").replace("-", "_") in message.replace("-", "_")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("sped=1", "unknown setting sped; did you mean seed?"),
+        ("ppo.lr=1", "unknown setting ppo.lr; did you mean ppo.learning_rate?"),
+        ("ppo.discount=0.9", "did you mean ppo.horizon [s]?"),
+        ("ppo.activation=relu6", "ppo.activation must be 'tanh', 'elu', 'swish' or 'relu'"),
+    ],
+)
+def test_settings_that_do_not_exist(
+    assignment: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in error(capsys, "--set", assignment)
 
 
 def test_budget_below_one_iteration(capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +239,7 @@ BAD_REWARDS = {
         b"def calculate_reward(state, action):\n    return -1.0\n",
         "17",
     ),
-    "no text": (b"\xff\xfe\x00", "is not utf-16 text"),
+    "no text": (b"\xff\xfe\x00", "this is not UTF-16 text"),
     "nothing": (b"", "refused"),
 }
 
