@@ -24,7 +24,7 @@ from flax import struct
 from envs import banks, defaults
 from envs.mirror import Mirror
 from envs.physics.choice import ENGINES, make_engine
-from envs.physics.interface import NO_FIELDS, PhysicsData, PhysicsEngine
+from envs.physics.interface import PhysicsData, PhysicsEngine
 from envs.start import GradedStart, Grading, Start
 
 # The module of a robot's folder that defines its class, and what else may be in the folder.
@@ -233,14 +233,14 @@ class RecoveryEnv(abc.ABC):
         middle, half = self._control_range
         return middle + half * action
 
-    def randomize(self, model: mujoco.MjModel, key: jax.Array) -> Mapping[str, jax.Array]:
+    def randomize(self, model: mujoco.MjModel, key: jax.Array) -> dict[str, jax.Array]:
         """Returns the fields of `model` that differ in one episode, drawn with `key`.
 
         By MuJoCo's names and in its shapes, such as `{"geom_friction": ...}`, `(ngeom, 3)`, or
         `opt.gravity`; always the same ones, none by default. C MuJoCo recomputes what it derives
         from them (`mj_setConst`), MJX leaves that as it is in the model; MuJoCo Warp takes none.
         """
-        return NO_FIELDS
+        return {}
 
     def recovery_state(self, data: PhysicsData, memory: Any) -> jax.Array:
         """Returns the state that reward programs are given; the policy's by default."""
@@ -251,7 +251,7 @@ class RecoveryEnv(abc.ABC):
 
         As soon as the robot is not healthy, by default.
         """
-        return ~self.is_healthy(data)
+        return jnp.logical_not(self.is_healthy(data))
 
     def has_succeeded(self, data: PhysicsData) -> jax.Array:
         """Returns whether the original task's goal is reached, `()` bool; never by default."""
@@ -331,7 +331,8 @@ class RecoveryEnv(abc.ABC):
     def observations(self, data: PhysicsData, memory: Any) -> dict[str, jax.Array]:
         """Returns what `observe` returns, always as a dictionary."""
         seen = self.observe(data, memory)
-        return seen if isinstance(seen, dict) else {"policy": seen}
+        parts = seen if isinstance(seen, dict) else {"policy": seen}
+        return {name: jnp.asarray(part, jnp.float32) for name, part in parts.items()}
 
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
@@ -381,7 +382,8 @@ class RecoveryEnv(abc.ABC):
         before = state.episode
         key = jax.random.fold_in(state.key, before.steps)
         memory = self.advance(state.memory, data, action, key)
-        task_reward = jnp.where(finite, self.task_reward(state, action, data, memory), 0.0)
+        task_reward = jnp.asarray(self.task_reward(state, action, data, memory), jnp.float32)
+        task_reward = jnp.where(finite, task_reward, 0.0)
         episode = self._after(before, data, finite, task_reward)
         seen = self.observations(data, memory), self.recovery_state(data, memory)
         obs, recovery_state = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), seen)
@@ -405,7 +407,7 @@ class RecoveryEnv(abc.ABC):
             obs=self.observations(data, memory),
             reward=jnp.float32(0.0),
             done=jnp.float32(0.0),
-            episode=Episode.first(self.is_healthy(data), grading),
+            episode=Episode.first(jnp.asarray(self.is_healthy(data)), grading),
             memory=memory,
             recovery_state=self.recovery_state(data, memory),
             key=key,

@@ -60,6 +60,8 @@ def check(environment: type[RecoveryEnv]) -> None:
     _check_hooks(env, where)
     if engine == "mujoco":
         _check_step(env, where)
+    if engine == "mujoco":
+        _check_numbers(env, where)
     _check_mirror(env, where)
 
 
@@ -105,8 +107,14 @@ def _check_values(model: mujoco.MjModel, where: str, start: Start) -> None:
     poses = np.atleast_2d(np.asarray(start.qpos, float))
     if not len(poses):
         raise UnusableEnvironment(f"{where}.qpos is an empty bank; give at least one pose")
-    if start.time_limit is not None and start.time_limit < 1:
-        raise UnusableEnvironment(f"{where}.time_limit must be at least 1, not {start.time_limit}")
+    limit = start.time_limit
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise UnusableEnvironment(f"{where}.time_limit must be a whole number from 1, not {limit}")
+    velocities = np.shape(start.qvel)
+    if velocities not in ((), (model.nv,), (*np.shape(start.qpos)[:-1], model.nv)):
+        raise UnusableEnvironment(
+            f"{where}.qvel must have shape {(model.nv,)} for this model, not {velocities}"
+        )
     numbers = {name: getattr(start, name) for name in ("qpos", "qvel", "qpos_noise", "qvel_noise")}
     for name, value in numbers.items():
         if not np.isfinite(value).all():
@@ -159,9 +167,11 @@ def _check_hooks(env: RecoveryEnv, where: str) -> None:
     qpos, qvel = jnp.zeros(env.model.nq), jnp.zeros(env.model.nv)
     data = called(where, lambda: jax.eval_shape(env.engine.init, qpos, qvel))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    memory = called(f"{where}.remember()", lambda: jax.eval_shape(env.remember, data, key))
+    memory = _traced_twice(env, f"{where}.remember()", env.remember, (data, key))
+    _traced_twice(env, f"{where}.randomize()", lambda key: env.randomize(env.model, key), (key,))
     _check_observations(env, where, data, memory)
     action = jax.ShapeDtypeStruct((env.action_size,), jnp.float32)
+    _traced_twice(env, f"{where}.advance()", env.advance, (memory, data, action, key))
     vector, scalar, boolean = "a vector of floats, `(size,)`", "a float, `()`", "a boolean, `()`"
     hooks: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int, Any, str]] = {
         "recovery_state": (env.recovery_state, (data, memory), 1, jnp.floating, vector),
@@ -197,7 +207,8 @@ def _check_observations(env: RecoveryEnv, where: str, data: Any, memory: Any) ->
         )
     for name, part in parts.items():
         shaped = isinstance(part, jax.ShapeDtypeStruct)
-        if not shaped or part.ndim != 1 or not jnp.issubdtype(part.dtype, jnp.floating):
+        floats = shaped and part.ndim == 1 and jnp.issubdtype(part.dtype, jnp.floating)
+        if not floats or not part.size:
             found = f"{part.dtype}{part.shape}" if shaped else type(part).__name__
             raise UnusableEnvironment(
                 f"{where}.observe() must return a vector of floats, `(size,)`, not {found} "
@@ -215,7 +226,10 @@ def _traced_twice(
     """
 
     def trace() -> tuple[str, list[np.ndarray], Any]:
-        closed, shapes = jax.make_jaxpr(hook, return_shape=True)(*arguments)
+        def anew(*given: Any) -> Any:  # of the same function JAX would return the first trace
+            return hook(*given)
+
+        closed, shapes = jax.make_jaxpr(anew, return_shape=True)(*arguments)
         return str(closed.jaxpr), [np.asarray(const) for const in closed.consts], shapes
 
     (first, numbers, shapes), (second, others, _) = called(what, lambda: (trace(), trace()))
@@ -260,6 +274,22 @@ def _check_step(env: RecoveryEnv, where: str) -> None:
                 f"{first.dtype}{first.shape[1:]} at a start and {later.dtype}{later.shape[1:]} "
                 "after a step; return the same shape and type"
             )
+
+
+def _check_numbers(env: RecoveryEnv, where: str) -> None:
+    """Takes one step from a start: what the class computes of it must be numbers."""
+    key = jax.random.key(0)
+    begun = called(f"{where}.reset()", lambda: env.reset(key))
+    ended = called(f"a step of {where}", lambda: env.step(begun, jnp.zeros(env.action_size)))
+    for moment, state in (("at a start", begun), ("after a step", ended)):
+        parts = {
+            **{f"observe() ({name!r})": part for name, part in state.obs.items()},
+            "recovery_state()": state.recovery_state,
+            "task_reward()": state.episode.task_reward,
+        }
+        for name, part in parts.items():
+            if not np.isfinite(part).all():
+                raise UnusableEnvironment(f"{where}.{name} is not finite {moment}: {part}")
 
 
 def _check_mirror(env: RecoveryEnv, where: str) -> None:

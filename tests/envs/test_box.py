@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -75,7 +75,7 @@ class RandomBox(Box):
 
     name = "random_box"
 
-    def randomize(self, model: mujoco.MjModel, key: jax.Array) -> Mapping[str, jax.Array]:
+    def randomize(self, model: mujoco.MjModel, key: jax.Array) -> dict[str, jax.Array]:
         factor = jax.random.uniform(key, minval=0.5, maxval=2.0)
         inertia = jnp.asarray(model.body_inertia) * factor
         friction = jnp.asarray(model.geom_friction) * factor
