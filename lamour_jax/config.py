@@ -21,6 +21,7 @@ from lamour_jax.ppo.config import GuardConfig, PPOConfig
 from lamour_jax.setting import CHECKED, setting
 from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 
+DEFAULT_ROBOT = "half_cheetah"
 Stage = Literal["recovery", "original"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Share = Annotated[float, Field(ge=0)]
@@ -114,7 +115,7 @@ class RunConfig:
     """Everything that decides a run, as saved in its `config.yaml`."""
 
     env: str = setting(
-        "half_cheetah", "Robot: one of those that ship, your folder, or your FILE.py:CLASS."
+        DEFAULT_ROBOT, "Robot: one of those that ship, your folder, or your FILE.py:CLASS."
     )
     stage: Stage = setting("recovery", "Learn to recover, or train an original policy anew.")
     engine: str = setting("auto", "Physics engine: auto, mujoco, mjx or mjx-warp.")

@@ -21,6 +21,7 @@ from envs.physics.choice import ENGINES
 from envs.physics.interface import EngineUnavailable
 from lamour_jax import compile_cache, interruption, loggers
 from lamour_jax.config import (
+    DEFAULT_ROBOT,
     Precision,
     RunConfig,
     Stage,
@@ -48,7 +49,7 @@ from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 class Arguments:
     """Teach a robot to come back from a state that its training never saw."""
 
-    env: str = "half_cheetah"
+    env: str = DEFAULT_ROBOT
     """Robot: the name of one that ships, your folder, or your FILE.py:CLASS."""
     stage: Stage = "recovery"
     """recovery, or original to train an original policy anew."""

@@ -52,6 +52,35 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.slow
+def test_one_folder_is_a_robot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's walk-through: a folder with a class and a reward, trained in both stages."""
+    robot = folder / "pole"
+    robot.mkdir()
+    (robot / "robot.py").write_text(POLE)
+    (robot / "reward.py").write_text(REWARD)
+    (robot / "settings.yaml").write_text("recovery: {ppo: {horizon: 2.5}}\n")
+    own = ("--env", "pole/", *TINY)
+    run(*own, "--stage", "original", "--out", "original")
+    (robot / "policy.npz").write_bytes((folder / "original" / "policy.npz").read_bytes())
+    run(*own, "--reward", "library", "--out", "recovery")
+    assert json.loads((folder / "recovery" / "result.json").read_text())["env"] == "pole"
+    assert "horizon: 2.5" in (folder / "recovery" / "config.yaml").read_text()
+    (robot / "setting.yaml").write_text("")
+    registry._OWN.clear()
+    assert "has setting.yaml, which nothing reads; rename it to settings.yaml" in error(
+        capsys, *own
+    )
+    (robot / "setting.yaml").unlink()
+    (robot / "settings.yaml").write_text("recovery: {ppo: {horizn: 2.5}}\n")
+    assert "settings.yaml: unknown setting ppo.horizn; did you mean ppo.horizon" in error(
+        capsys, *own
+    )
+    (robot / "robot.py").unlink()
+    registry._OWN.clear()
+    assert "pole has no robot.py; it has: " in error(capsys, *own)
+
+
+@pytest.mark.slow
 def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = ("--env", "pole.py:Pole")
     run(*own, *TINY, "--stage", "original", "--out", "original")

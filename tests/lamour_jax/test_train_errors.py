@@ -261,7 +261,7 @@ def test_reward_file_that_cannot_be_read(
     path: str, capsys: pytest.CaptureFixture[str], policy: Path
 ) -> None:
     message = error(capsys, "--policy", policy, "--reward", path)
-    assert f"--reward {path}: " in message
+    assert f"--reward {path}" in message
     assert "give auto, library, model, or the path of a file" in message
 
 
