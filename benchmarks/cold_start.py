@@ -25,8 +25,8 @@ from rich.table import Table
 
 from benchmarks.compilations import CompilationCounter
 from lamour_jax import policies
+from lamour_jax.config import preset
 from lamour_jax.errors import UserError
-from lamour_jax.presets import preset
 
 _POLL_SECONDS = 0.02
 

@@ -34,8 +34,8 @@ from benchmarks import subjects
 from benchmarks.throughput import machine_facts, sizes, spread, take_turns
 from envs.physics import ENGINES, resolve
 from lamour_jax import policies
+from lamour_jax.config import preset
 from lamour_jax.errors import UserError
-from lamour_jax.presets import preset
 from lamour_jax.system import system_facts
 
 matplotlib.use("Agg")

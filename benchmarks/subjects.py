@@ -22,13 +22,12 @@ from envs import RecoveryEnv
 from envs.mjx_engine import MjxEngine
 from envs.mujoco_engine import available_cores
 from lamour_jax import policies
-from lamour_jax.config import RunConfig, validate
+from lamour_jax.config import RunConfig, preset, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import for_run
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
-from lamour_jax.presets import preset
 from lamour_jax.system import set_precision
 from reward_codegen import compile_reward, library
 

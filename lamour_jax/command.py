@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from lamour_jax.config import RunConfig
-from lamour_jax.presets import preset
+from lamour_jax.config import RunConfig, preset
 
 # These have options of their own.
 _OPTIONS = {

@@ -1,143 +1,155 @@
-"""The settings of a run, as frozen dataclasses; `presets` fills them for each robot."""
+"""The settings of a run: each is declared once, here and in `ppo.config`."""
 
 from __future__ import annotations
 
 import dataclasses
-import typing
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
+import envs
+from envs.recovery_env import RecoveryEnv
 from lamour_jax.errors import UserError
-from lamour_jax.ppo.config import POLICY_SCALES, GuardConfig, PPOConfig
-from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS
+from lamour_jax.ppo.config import GuardConfig, PPOConfig
+from lamour_jax.setting import CHECKED, setting
 from reward_codegen.gemini import DEFAULT_MODEL
 
 Stage = Literal["recovery", "original"]
 Precision = Literal["float32", "tf32", "bfloat16"]
+Share = Annotated[float, Field(ge=0)]
 
 # Of `config.yaml` and, with it, of the run folder.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # Settings that may be changed in an interrupted run's `config.yaml`: training is the same.
 _OF_NO_EFFECT = ("checkpoints.", "guard.max_skips", "guard.bad_state_files", "log", "devices")
 
+# What users of other learners look for, and what has it here.
+_MEANT = {
+    "ppo.discount": "ppo.horizon [s]",
+    "ppo.gamma": "ppo.horizon [s]",
+    "ppo.explore_correlation": "ppo.explore_time_constant [s]",
+    "training_episode_length": "training_episode_seconds [s]",
+    "ppo.lr": "ppo.learning_rate",
+}
 
-@dataclass(frozen=True)
+# Ordinary starts keep the original task in view while the robot does not come back yet.
+_RECOVERY_STARTS = {"ood": 0.7, "ordinary": 0.3}
+# An original policy trained from its small start noise alone does not survive the states that
+# recovery hands over to it.
+_ORIGINAL_STARTS = {"perturbed": 0.8, "ordinary": 0.2}
+# SeRO's uncertainty lies in 0..1, rewards for recovering are ten times that.
+_METHODS: dict[str, dict[str, Any]] = {"sero": {"objective.aux_coef": 10.0}}
+
+
+@dataclass(frozen=True, config=CHECKED)
 class ObjectiveConfig:
-    """The coefficients of the method (LaMOuR, arXiv 2503.17125).
+    """The coefficients of the method (LaMOuR, arXiv 2503.17125)."""
 
-    Attributes:
-        aux_coef: scale of the model's reward against the task's.
-        consol_coef: weight of policy consolidation (LPC) against normalised advantages.
-        fall_cost: taken off the reward of a step in which a healthy robot becomes unhealthy. What
-            the official rule, which ends the episode there, is meant to say.
-    """
-
-    aux_coef: float = 0.5
-    consol_coef: float = 0.1
-    fall_cost: float = 0.0
+    aux_coef: float = setting(1.0, "Scale of the reward for recovering against the task's.")
+    consol_coef: float = setting(
+        0.1, "Weight of policy consolidation (LPC) against normalised advantages.", ge=0
+    )
+    fall_cost: float = setting(
+        0.0, "Taken off the reward of a step in which a healthy robot becomes unhealthy."
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class EvaluationConfig:
-    """How policies are measured.
+    """How policies are measured."""
 
-    Attributes:
-        episodes: episodes of each final evaluation.
-        during_training: evaluations spread over training.
-        episodes_during_training: episodes of each of those.
-    """
-
-    episodes: int = 256
-    during_training: int = 10
-    episodes_during_training: int = 64
+    episodes: int = setting(256, "Episodes of each final evaluation.", ge=1)
+    during_training: int = setting(10, "Evaluations spread over training.", ge=0)
+    episodes_during_training: int = setting(64, "Episodes of each of those.", ge=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class CheckpointConfig:
-    """When the whole training state is saved: at every evaluation, and more often if asked.
+    """When the whole training state is saved, beside at every evaluation."""
 
-    Attributes:
-        every_steps: environment steps from one to the next; 0: only at evaluations.
-        every_minutes: minutes from one to the next, likewise.
-        keep: how many of the latest are kept, at least two, so that a damaged one costs little; the
-            best one is kept besides.
-    """
-
-    every_steps: int = 0
-    every_minutes: float = 10.0
-    keep: int = 2
+    every_steps: int = setting(
+        0, "Environment steps between two checkpoints; 0: only at evaluations.", "steps", ge=0
+    )
+    every_minutes: float = setting(
+        10.0, "Time between two checkpoints; 0: only at evaluations.", "min", ge=0
+    )
+    keep: int = setting(2, "How many of the latest are kept; the best one is kept besides.", ge=2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class RewardConfig:
-    """How reward code is asked for from a language model, and how it is checked.
+    """How a language model is asked for reward code, and how its code is checked."""
 
-    Attributes:
-        model: the language model, as its maker names it.
-        candidates: programs to sample; of those that verify the best is trained on.
-        repairs: how often a program that cannot be used is sent back with the reason.
-        temperature: of sampling several candidates; a single one is asked for at 0.
-        regenerate: ask again instead of taking replies from the cache.
-        verification: `required`, or `reported` to train on a program that fails it.
-    """
+    model: str = setting(DEFAULT_MODEL, "Language model that writes the reward.")
+    candidates: int = setting(
+        1, "Reward programs to ask for. The best of those that verify is used.", ge=1
+    )
+    repairs: int = setting(
+        3, "How often a program that cannot be used is sent back with the reason.", ge=0
+    )
+    temperature: float = setting(
+        0.8,
+        "Sampling temperature of several candidates. A single one is asked for at 0.",
+        ge=0,
+        le=2,
+    )
+    regenerate: bool = setting(False, "Ask again instead of using cached replies.")
+    verification: Literal["required", "reported"] = setting(
+        "required", "Whether a program that fails verification ends the run or is only reported."
+    )
 
-    model: str = DEFAULT_MODEL
-    candidates: int = 1
-    repairs: int = 3
-    temperature: float = 0.8
-    regenerate: bool = False
-    verification: Literal["required", "reported"] = "required"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class RunConfig:
-    """Everything that decides a run, as saved in its `config.yaml`.
+    """Everything that decides a run, as saved in its `config.yaml`."""
 
-    Attributes:
-        env: robot.
-        stage: `recovery`, or `original` to train an original policy anew.
-        engine: physics engine.
-        method: what is optimised, a name of `lamour_jax.methods.METHODS`.
-        reward: `auto`, `library`, `gemini`, or the path of a file with reward code.
-        reward_options: how a language model is asked, and how its code is checked.
-        start: the start that is evaluated, and trained from unless `training_starts` says more.
-        training_starts: starts of training episodes and their shares.
-        terminate: whether falling after having been healthy ends a *training* episode.
-        training_episode_length: time limit of training episodes in control steps.
-        steps: environment steps of training.
-        seed: of everything random.
-        policy: path of the original policy; the shipped one if empty.
-        precision: of matrix products: `float32`, or on accelerators the faster `tf32`, `bfloat16`.
-        devices: over which the environments are spread; 0: all that there are.
-        log: where metrics go beside `metrics.jsonl`: `tensorboard`, `wandb`, both or nothing.
-    """
-
-    env: str = "half_cheetah"
-    stage: Stage = "recovery"
-    engine: str = "auto"
-    method: str = "lamour"
-    reward: str = "auto"
-    reward_options: RewardConfig = field(default_factory=RewardConfig)
-    start: str = "ood"
-    training_starts: dict[str, float] = field(default_factory=dict)
-    terminate: bool = False
-    training_episode_length: int = 1000
-    steps: int = 1_600_000
-    seed: int = 0
-    policy: str = ""
-    precision: Precision = "float32"
-    devices: int = 0
-    log: tuple[str, ...] = ("tensorboard",)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    ppo: PPOConfig = field(default_factory=PPOConfig)
-    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
-    guard: GuardConfig = field(default_factory=GuardConfig)
+    env: str = setting("half_cheetah", "Robot: one of those that ship, or your FILE.py:CLASS.")
+    stage: Stage = setting("recovery", "Learn to recover, or train an original policy anew.")
+    engine: str = setting("auto", "Physics engine: auto, mujoco, mjx or mjx-warp.")
+    method: str = setting(
+        "lamour", "What is optimised: lamour, lamour-no-lpc, lamour-switch, sero, env or zero."
+    )
+    reward: str = setting(
+        "auto",
+        "Source of the reward: auto (gemini if a key is set, else library), library, gemini, or "
+        "the path of a file.",
+    )
+    reward_options: RewardConfig = setting(RewardConfig, "")
+    start: str = setting(
+        "ood", "Start that is evaluated; training uses it where training_starts says nothing."
+    )
+    training_starts: dict[str, Share] = setting(dict, "Starts of training episodes, with shares.")
+    terminate: bool = setting(
+        False, "Whether a fall after having been healthy ends a training episode."
+    )
+    training_episode_seconds: float = setting(
+        0.0, "Time limit of training episodes; 0: the robot's own.", "s", ge=0
+    )
+    steps: int = setting(1_000_000, "Environment steps of training.", "steps", ge=1)
+    seed: int = setting(0, "Seed of everything random.", ge=0)
+    policy: str = setting("", "Path of the original policy; empty: the shipped one.")
+    precision: Precision = setting(
+        "float32", "Precision of matrix products; tf32 and bfloat16 are faster on accelerators."
+    )
+    devices: int = setting(
+        0, "Devices of this machine that share the environments; 0: all of them.", ge=0
+    )
+    log: tuple[Literal["tensorboard", "wandb"], ...] = setting(
+        ("tensorboard",), "Where metrics go beside metrics.jsonl."
+    )
+    objective: ObjectiveConfig = setting(ObjectiveConfig, "")
+    evaluation: EvaluationConfig = setting(EvaluationConfig, "")
+    ppo: PPOConfig = setting(PPOConfig, "")
+    checkpoints: CheckpointConfig = setting(CheckpointConfig, "")
+    guard: GuardConfig = setting(GuardConfig, "")
 
     @property
     def iterations(self) -> int:
@@ -150,6 +162,11 @@ class RunConfig:
         evaluation = self.evaluation
         return max(self.ppo.num_envs, evaluation.episodes, evaluation.episodes_during_training)
 
+    def training_episode_steps(self, env: RecoveryEnv) -> int:
+        """Returns the time limit of training episodes in control steps of `env`."""
+        seconds = self.training_episode_seconds
+        return max(1, round(seconds / env.control_timestep)) if seconds else env.episode_length
+
     def to_yaml(self) -> str:
         """Returns the settings as YAML, with the version of the format."""
         plain = {"format_version": FORMAT_VERSION, **self.to_plain()}
@@ -157,7 +174,7 @@ class RunConfig:
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the settings as nested dictionaries, lists and scalars."""
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return plain
 
     @classmethod
@@ -176,25 +193,200 @@ class RunConfig:
         version = plain.pop("format_version", None)
         if version != FORMAT_VERSION:
             had = "no format version" if version is None else f"format version {version}"
-            raise UserError(f"{had}; this release reads {FORMAT_VERSION}")
-        config: RunConfig = _from_plain(cls, plain, "")
-        return config
+            raise UserError(
+                f"{had}; this release reads {FORMAT_VERSION}: train anew, or use the release that "
+                "wrote it"
+            )
+        given = dict(dotted(plain))
+        missing = sorted(set(settings()) - {_known(name) for name in given})
+        if missing:
+            raise UserError(f"missing setting {missing[0]}")
+        return changed(cls(), given)
 
 
-def _from_plain(cls: Any, plain: Any, prefix: str) -> Any:
-    expected = typing.get_type_hints(cls)
-    given = set(plain) if isinstance(plain, dict) else set()
-    for what, names in (("unknown", given - set(expected)), ("missing", set(expected) - given)):
-        if names:
-            raise UserError(f"of another release: {what} setting {prefix}{min(names)}")
-    values = {}
-    for name, kind in expected.items():
-        path = f"{prefix}{name}"
-        if dataclasses.is_dataclass(kind):
-            values[name] = _from_plain(kind, plain[name], f"{path}.")
+_CHECKED_RUN = TypeAdapter(RunConfig)
+
+
+def settings(config: Any = None, prefix: str = "") -> dict[str, Any]:
+    """Returns the declaration (a pydantic `FieldInfo`) of every setting by its dotted name."""
+    found: dict[str, Any] = {}
+    for name, declared in (RunConfig if config is None else config).__pydantic_fields__.items():
+        if dataclasses.is_dataclass(declared.annotation):
+            found |= settings(declared.annotation, f"{prefix}{name}.")
         else:
-            values[name] = _parse(yaml.safe_dump(plain[name]), kind, path)
-    return cls(**values)
+            found[prefix + name] = declared
+    return found
+
+
+def changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Returns a copy with changes, `{"ppo.clip": 0.1}`, checked one by one but not together.
+
+    Raises:
+        UserError: no such setting, or a value of another type or out of its bounds.
+    """
+    plain = config.to_plain()
+    for name, value in changes.items():
+        *groups, last = _known(name).split(".")
+        place = plain
+        for group in groups:
+            place = place[group]
+        place[last] = value
+    try:
+        # As JSON, in which a list may be a tuple and nothing else is taken for what it is not.
+        return _CHECKED_RUN.validate_json(json.dumps(plain, default=str), strict=True)
+    except ValidationError as error:
+        raise UserError(_in_words(error)) from None
+
+
+def override(config: RunConfig, assignment: str) -> RunConfig:
+    """Returns a copy with one `a.b=value`, the value as in YAML.
+
+    Raises:
+        UserError: as `changed`, or no assignment.
+    """
+    name, separator, text = assignment.partition("=")
+    if not separator:
+        raise UserError(f"--set takes name=value, not {assignment!r}")
+    return changed(config, {_known(name.strip()): _value(text)})
+
+
+def dotted(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every setting of nested mappings with its dotted name."""
+    declared = settings()
+    for name, value in plain.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and path not in declared:
+            yield from dotted(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _value(text: str) -> Any:
+    """Reads YAML, in which 1e-4 is a number as well."""
+    if re.fullmatch(r"\s*[-+]?\d+(\.\d*)?[eE][-+]?\d+\s*", text):
+        return float(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _known(name: str) -> str:
+    """Returns the name of a setting.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    names = settings()
+    if name in names:
+        return name
+    inner = [known for known in names if known.startswith(f"{name}.")]
+    if inner:
+        raise UserError(f"{name} is a group of settings; set one of {', '.join(inner)}")
+    outer = name.rpartition(".")[0]
+    if outer in names:
+        raise UserError(f"setting {outer} has no parts; write {outer}=value")
+    nearest = _MEANT.get(name) or _nearest(name, list(names))
+    hint = f"did you mean {nearest}?" if nearest else "docs/configuration.md lists them all"
+    raise UserError(f"unknown setting {name}; {hint}")
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    last = {known.rpartition(".")[2]: known for known in names}
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    by_last = difflib.get_close_matches(name.rpartition(".")[2], last, n=1, cutoff=0.6)
+    return close[0] if close else last[by_last[0]] if by_last else ""
+
+
+def _in_words(error: ValidationError) -> str:
+    """Returns the first mistake: the setting, what it must be, the value."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    declared = settings()
+    while name not in declared and "." in name:
+        name = name.rpartition(".")[0]
+    wanted = first["msg"].removeprefix("Input should ").replace("a valid array", "a list")
+    for long, short in _SHORTER.items():
+        wanted = wanted.replace(long, short)
+    unit = (declared[name].json_schema_extra or {})["unit"] if name in declared else ""
+    of = f" [{unit}]" if unit else ""
+    wanted = wanted if wanted.startswith("be ") else f"be right ({wanted})"
+    where = f" at {first['loc'][-1]}" if name.rpartition(".")[2] != first["loc"][-1] else ""
+    return f"{name}{of}{where} must {wanted}, not {first['input']!r}"
+
+
+_SHORTER = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+    "a valid ": "a ",
+    "a integer": "an integer",
+    "an object": "a mapping",
+}
+
+
+def _section(file: Path, plain: Any, name: str) -> dict[str, Any]:
+    """Returns one section of a robot's settings, by dotted names."""
+    section = plain.get(name) or {}
+    if not isinstance(section, dict):
+        raise UserError(f"{file}: {name} must be a mapping of settings, not {section!r}")
+    return dict(dotted(section))
+
+
+def robot_settings(folder: Path, stage: Stage, method: str) -> dict[str, Any]:
+    """Returns what a robot's `settings.yaml` says of a stage, by dotted names; {} without one.
+
+    Raises:
+        UserError: the file cannot be read, or has another section.
+    """
+    file = folder / "settings.yaml"
+    try:
+        plain = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{file} cannot be read: {reason}") from None
+    plain = {} if plain is None else plain
+    sections = ("recovery", "original", "methods")
+    if not isinstance(plain, dict) or set(plain) - set(sections):
+        raise UserError(f"{file} must have the sections {', '.join(sections)} and nothing else")
+    found = _section(file, plain, stage)
+    methods = plain.get("methods") or {}
+    if not isinstance(methods, dict):
+        raise UserError(f"{file}: methods must be a mapping, not {methods!r}")
+    if stage == "recovery":
+        found |= _METHODS.get(method, {}) | _section(file, methods, method)
+    return found
+
+
+def _robot_folder(name: str) -> Path:
+    # TODO(merge): `envs.registry.folder(name)`.
+    return Path(envs.__file__).parent / "robots" / name
+
+
+def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
+    """Returns the settings of a robot for a stage, and for a method in recovery.
+
+    A robot without a `settings.yaml` has the defaults, with its own starts.
+
+    Raises:
+        UserError: no such robot, or its `settings.yaml` is wrong.
+    """
+    if env not in envs.names() and not envs.own.is_own(env):
+        raise UserError(f"unknown robot {env!r}; known: {', '.join(envs.names())}")
+    robot = envs.registry.get(env)
+    folder = _robot_folder(env)
+    config = RunConfig(env=env, stage=stage, method=method)
+    try:
+        config = changed(config, robot_settings(folder, stage, method))
+    except UserError as error:
+        raise UserError(f"{folder / 'settings.yaml'}: {error}") from None
+    starts = config.training_starts or _RECOVERY_STARTS
+    if stage == "original":
+        robust = {k: share for k, share in _ORIGINAL_STARTS.items() if k in robot.starts()}
+        starts = config.training_starts or robust
+        config = dataclasses.replace(config, start="ordinary")
+    return dataclasses.replace(config, training_starts=starts)
 
 
 def read_config(run: Path) -> RunConfig:
@@ -233,7 +425,7 @@ def as_begun(asked: RunConfig, there: RunConfig) -> RunConfig:
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Returns in words which settings that decide a training differ, both as from `to_plain`."""
-    one, other = (dict(_dotted(plain, "")) for plain in (there, here))
+    one, other = (dict(dotted(plain)) for plain in (there, here))
     return [
         f"{name} is {one.get(name, 'not set')} there and {other.get(name, 'not set')} here"
         for name in sorted(one.keys() | other.keys())
@@ -241,165 +433,23 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     ]
 
 
-def _dotted(plain: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in plain.items():
-        if isinstance(value, dict) and value:
-            yield from _dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def override(config: Any, assignment: str, group: str = "") -> Any:
-    """Returns a copy of a (nested) dataclass with one `a.b=value` applied.
-
-    Args:
-        config: the dataclass.
-        assignment: within it.
-        group: where it is nested itself, `a.` or nothing; for messages.
-
-    Raises:
-        UserError: no such setting (the known ones are listed), or a value of another type.
-    """
-    path, separator, text = assignment.partition("=")
-    if not separator:
-        raise UserError(f"--set takes name=value, not {assignment!r}")
-    name, _, rest = path.strip().partition(".")
-    known = {entry.name for entry in dataclasses.fields(config)}
-    if name not in known:
-        raise UserError(
-            f"unknown setting {name!r} in --set {assignment}; known: {', '.join(sorted(known))}"
-        )
-    current = getattr(config, name)
-    if dataclasses.is_dataclass(current):
-        if not rest:
-            inner = ", ".join(f"{name}.{entry.name}" for entry in dataclasses.fields(current))
-            raise UserError(f"{name!r} is a group of settings; set one of {inner}")
-        return dataclasses.replace(
-            config, **{name: override(current, f"{rest}={text}", f"{group}{name}.")}
-        )
-    if rest:
-        raise UserError(f"setting {name!r} has no parts; write --set {name}=value")
-    expected = typing.get_type_hints(type(config))[name]
-    return dataclasses.replace(config, **{name: _parse(text, expected, group + path)})
-
-
-def _parse(text: str, expected: Any, path: str) -> Any:
-    """Reads a YAML scalar, list or mapping as the type `expected`."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
-    origin = typing.get_origin(expected)
-    try:
-        if expected is float and not isinstance(value, bool):
-            return float(value)
-        if origin is tuple and isinstance(value, list):
-            kind, *rest = typing.get_args(expected)
-            length_fits = rest == [...] or len(value) == 1 + len(rest)
-            admitted = str if kind is str else (int, float)
-            if length_fits and all(isinstance(entry, admitted) for entry in value):
-                return tuple(kind(entry) for entry in value)
-        elif origin is dict and isinstance(value, dict):
-            return {str(key): float(entry) for key, entry in value.items()}
-        elif (origin is Literal and value in typing.get_args(expected)) or (
-            isinstance(expected, type) and type(value) is expected
-        ):
-            return value
-    except (TypeError, ValueError):
-        pass
-    wanted = getattr(expected, "__name__", str(expected))
-    raise UserError(f"{path} must be of type {wanted}, not {text!r}")
-
-
 def validate(config: RunConfig) -> None:
-    """Checks what can be checked before anything is built.
+    """Checks the settings that depend on each other.
 
     Raises:
-        UserError: a size that is not positive, or a budget below one iteration.
+        UserError: they do not go together.
     """
     ppo = config.ppo
-    positive = {
-        "--steps": config.steps,
-        "--num-envs": ppo.num_envs,
-        "ppo.unroll_length": ppo.unroll_length,
-        "ppo.epochs": ppo.epochs,
-        "ppo.minibatch_size": ppo.minibatch_size,
-        "training_episode_length": config.training_episode_length,
-        "--candidates": config.reward_options.candidates,
-        "evaluation.episodes": config.evaluation.episodes,
-        "evaluation.episodes_during_training": config.evaluation.episodes_during_training,
-        "guard.max_skips_in_a_row": config.guard.max_skips_in_a_row,
-        "guard.max_skips": config.guard.max_skips,
-    }
-    for name, value in positive.items():
-        if value <= 0:
-            raise UserError(f"{name} must be at least 1, not {value}")
-    not_negative = {
-        "--devices": config.devices,
-        "checkpoints.every_steps": config.checkpoints.every_steps,
-        "checkpoints.every_minutes": config.checkpoints.every_minutes,
-        "guard.bad_state_files": config.guard.bad_state_files,
-    }
-    for name, amount in not_negative.items():
-        if not amount >= 0:
-            raise UserError(f"{name} must be at least 0, not {amount}")
-    if config.checkpoints.keep < 2:
-        raise UserError(f"checkpoints.keep must be at least 2, not {config.checkpoints.keep}")
-    for name in ("max_state", "max_reward"):
-        if not getattr(config.guard, name) > 0:
-            raise UserError(f"guard.{name} must be above 0, not {getattr(config.guard, name)}")
-    if config.reward_options.repairs < 0:
-        raise UserError(
-            f"reward_options.repairs must be at least 0, not {config.reward_options.repairs}"
-        )
-    if not 0.0 <= config.reward_options.temperature <= 2.0:
-        raise UserError(
-            "reward_options.temperature must be between 0 and 2, not "
-            f"{config.reward_options.temperature}"
-        )
-    for name in ("max_std", "explore_std", "acting_weight"):
-        if min(getattr(ppo, name)) <= 0:
-            raise UserError(f"ppo.{name} must be two positive numbers, not {getattr(ppo, name)}")
-    if not 0.0 < ppo.annealing <= 1.0:
-        raise UserError(f"ppo.annealing must be above 0 and at most 1, not {ppo.annealing:g}")
-    low, high = POLICY_SCALES
-    if not low <= ppo.initial_scale <= high:
-        raise UserError(
-            f"ppo.initial_scale must be from {low:g} to {high:g}, not {ppo.initial_scale:g}"
-        )
-    if ppo.min_std < 0:
-        raise UserError(f"ppo.min_std must be at least 0, not {ppo.min_std}")
-    if not ppo.hidden_sizes or min(ppo.hidden_sizes) < 1:
-        raise UserError(f"ppo.hidden_sizes must be at least 1 each, not {ppo.hidden_sizes}")
-    if ppo.activation not in ACTIVATIONS:
-        raise UserError(
-            f"unknown ppo.activation {ppo.activation!r}; known: {', '.join(sorted(ACTIVATIONS))}"
-        )
-    if ppo.output not in OUTPUTS:
-        raise UserError(f"unknown ppo.output {ppo.output!r}; known: {', '.join(sorted(OUTPUTS))}")
-    shares = config.training_starts.values()
-    if config.training_starts and (min(shares) < 0 or sum(shares) <= 0):
-        raise UserError(
-            f"training_starts must be shares of at least 0, not all 0: {config.training_starts}"
-        )
-    if config.seed < 0:
-        raise UserError(f"--seed must be at least 0, not {config.seed}")
+    if config.training_starts and not sum(config.training_starts.values()) > 0:
+        raise UserError(f"training_starts must not all be 0: {config.training_starts}")
+    sizes = f"(--num-envs {ppo.num_envs} x ppo.unroll_length {ppo.unroll_length})"
     if ppo.batch_size % ppo.minibatch_size:
         raise UserError(
             f"ppo.minibatch_size ({ppo.minibatch_size}) must divide one iteration's "
-            f"{ppo.batch_size} transitions (--num-envs {ppo.num_envs} x ppo.unroll_length "
-            f"{ppo.unroll_length})"
+            f"{ppo.batch_size} transitions {sizes}"
         )
     if config.iterations < 1:
         raise UserError(
             f"--steps {config.steps} is smaller than one iteration, which takes {ppo.batch_size} "
-            f"steps (--num-envs {ppo.num_envs} x ppo.unroll_length {ppo.unroll_length})"
+            f"steps {sizes}"
         )

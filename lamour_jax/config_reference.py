@@ -4,95 +4,107 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import typing
 from collections.abc import Iterator
 from typing import Any
 
-from lamour_jax.config import RunConfig
-from lamour_jax.presets import names, preset
+import envs
+from lamour_jax.config import RunConfig, Stage, preset, settings
 
 _HEAD = """\
 # Configuration
 
 Generated from the source by `python -m lamour_jax.config_reference > docs/configuration.md`.
 
-Every setting of a run, as it stands in the run's `config.yaml`. Each can be changed by
-`--set name=value`, repeated for more; lists and mappings are written as in YAML:
+These are all settings of a run, as they stand in the run's `config.yaml`. `--set name=value`
+changes one; repeat it for more. Lists and mappings are written as in YAML:
 
 ```bash
 python -m lamour_jax.train --set ppo.learning_rate=1e-4 --set 'training_starts={ood: 1.0}'
 ```
 
-A name or a value that does not fit is an error that lists what does. The defaults below hold where
-the preset of the robot says nothing else; what presets say is at the end.
+A wrong name or value is an error of one line. A robot's own numbers stand in its `settings.yaml`
+and replace the defaults below; they are listed at the end.
 """
 
 
 def reference() -> str:
     """Returns the page."""
-    parts = [_HEAD, *_group(RunConfig(), "")]
-    parts.append("## Presets\n\nWhat they change; why is told in [decisions.md](decisions.md).\n")
-    for stage in typing.get_args(typing.get_type_hints(RunConfig)["stage"]):
-        for env in names():
+    parts = [_HEAD, *_group(RunConfig, "")]
+    parts.append("## Robots\n\nWhat they change. [decisions.md](decisions.md) says why.\n")
+    for stage in typing.get_args(Stage):
+        for env in envs.names():
             parts.append(f"### {env}, {stage}\n")
             parts.append(_table(("setting", "value"), _changes(preset(env, stage))))
     return "\n".join(parts)
 
 
-def meanings(cls: type) -> dict[str, str]:
-    """Returns what a dataclass's docstring says of each attribute.
-
-    >>> meanings(RunConfig)["seed"]
-    'of everything random.'
-    """
-    _, _, section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")
-    entries = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
-
-
-def _group(config: Any, prefix: str) -> Iterator[str]:
-    """Yields a section for the settings of a dataclass, then one for each group in it."""
-    cls = type(config)
+def _group(cls: Any, prefix: str) -> Iterator[str]:
+    """Yields a section for a group of settings, then one for each group in it."""
     title = f"`{prefix.rstrip('.')}`" if prefix else "Settings"
-    yield f"## {title}\n\n{inspect.cleandoc(cls.__doc__ or '').splitlines()[0]}\n"
-    told, types = meanings(cls), typing.get_type_hints(cls)
-    rows, groups = [], []
-    for field in dataclasses.fields(cls):
-        value, name = getattr(config, field.name), f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(value):
-            groups.append((value, f"{name}."))
+    yield f"## {title}\n\n{inspect.cleandoc(cls.__doc__)}\n"
+    default, rows, groups = cls(), [], []
+    for name, field in cls.__pydantic_fields__.items():
+        if dataclasses.is_dataclass(field.annotation):
+            groups.append((field.annotation, f"{prefix}{name}."))
             continue
-        row = (f"`{name}`", f"`{_type(types[field.name])}`", _value(value), told[field.name])
-        rows.append(row)
-    yield _table(("setting", "type", "default", "meaning"), rows)
-    for value, name in groups:
-        yield from _group(value, name)
+        unit = (field.json_schema_extra or {})["unit"]
+        value = _value(getattr(default, name))
+        rows.append((f"`{prefix}{name}`", _type(field), unit, value, field.description))
+    yield _table(("setting", "type", "unit", "default", "meaning"), rows)
+    for group in groups:
+        yield from _group(*group)
 
 
 def _changes(config: RunConfig) -> list[tuple[str, str]]:
-    """Returns the settings in which a preset differs from the defaults."""
-    default = dict(_flat(RunConfig(), ""))
+    """Returns the settings in which a robot differs from the defaults."""
+    default = RunConfig()
     return [
-        (f"`{name}`", _value(value))
-        for name, value in _flat(config, "")
-        if value != default[name] and name not in ("env", "stage")
+        (f"`{name}`", _value(_get(config, name)))
+        for name in settings()
+        if _get(config, name) != _get(default, name) and name not in ("env", "stage")
     ]
 
 
-def _flat(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _flat(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", value
+def _get(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
 
 
-def _type(hint: Any) -> str:
+def _type(field: Any) -> str:
+    """Returns a setting's type and bounds in words."""
+    hint = field.annotation
     if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(typing.get_args(hint))
-    return str(getattr(hint, "__name__", hint) if not typing.get_args(hint) else hint)
+        return " or ".join(f"`{name}`" for name in typing.get_args(hint))
+    return ", ".join([_WORDS.get(hint) or _several(hint), *_bounds(field.metadata)])
+
+
+def _several(hint: Any) -> str:
+    kind, *rest = typing.get_args(hint)
+    if typing.get_origin(hint) is dict:
+        return "mapping of names to shares"
+    inner, bounds = kind, []
+    if typing.get_origin(kind) is typing.Annotated:
+        inner, *extra = typing.get_args(kind)
+        bounds = _bounds(extra[0].metadata)
+    if typing.get_origin(inner) is typing.Literal:
+        return f"list of {' and '.join(f'`{name}`' for name in typing.get_args(inner))}"
+    count = "list of" if rest == [...] else f"{1 + len(rest)}"
+    return " ".join([count, f"{_WORDS[inner]}s", *bounds])
+
+
+def _bounds(metadata: Any) -> list[str]:
+    words = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
+    return [
+        f"{word} {getattr(entry, name):g}"
+        for entry in metadata
+        for name, word in words
+        if hasattr(entry, name)
+    ]
+
+
+_WORDS = {int: "integer", float: "number", bool: "true or false", str: "text"}
 
 
 def _value(value: Any) -> str:

@@ -55,12 +55,12 @@ def run_original(config: RunConfig, folder: RunFolder, console: Console) -> dict
     # step at the goal is rewarded, and an end there would make it worth avoiding.
     has_goal = envs.registry.get(config.env).has_goal
     load = functools.partial(envs.load, config.env, engine=config.engine, num_envs=config.most_envs)
+    ordinary = load(start="ordinary", terminate=False)
     env = load(
         start=config.training_starts,
         terminate=not has_goal,
-        episode_length=config.training_episode_length,
+        episode_length=config.training_episode_steps(ordinary),
     )
-    ordinary = load(start="ordinary", terminate=False)
     objective = original_task()
     seed = config.seed + EVALUATION_SEED
     with console.stage(f"Original task ({env.name}, {config.steps:,} steps)"):

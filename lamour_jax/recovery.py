@@ -92,10 +92,11 @@ def run_recoveries(
             **options,
         )
 
+    out_of_distribution = load(config.start, terminate=False)
     env = load(
         config.training_starts or config.start,
         terminate=config.terminate,
-        episode_length=config.training_episode_length,
+        episode_length=config.training_episode_steps(out_of_distribution),
     )
     placement = for_run(config)
 
@@ -130,7 +131,6 @@ def run_recoveries(
             config.method, Ingredients(reward.program, config.objective, network, original)
         )
         controller = Controller(network, objective, original)
-        out_of_distribution = load(config.start, terminate=False)
         whole = Evaluator(controller, episodes)
         measure = {
             config.start: partial(whole, out_of_distribution, record=True),

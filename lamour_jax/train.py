@@ -27,6 +27,7 @@ from lamour_jax.config import (
     as_begun,
     differences,
     override,
+    preset,
     read_config,
     validate,
 )
@@ -37,7 +38,6 @@ from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.original import run_original
 from lamour_jax.ppo.learner import mirror_of
-from lamour_jax.presets import preset
 from lamour_jax.recovery import run_recoveries, run_recovery
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.system import require_accelerator, run_facts, set_precision

@@ -78,6 +78,7 @@ class Learner:
         self._env = env
         self._objective = objective
         self._config = config
+        self._per_step = config.per_step(env.control_timestep)
         self._guard = guard or GuardConfig()
         self._iterations = iterations
         self._original = original
@@ -139,7 +140,7 @@ class Learner:
         return NoiseBounds(
             low=jnp.stack([jnp.minimum(config.min_std, ceiling), explore]),
             high=jnp.stack([ceiling, explore]),
-            correlation=jnp.float32(config.explore_correlation),
+            correlation=jnp.float32(self._per_step.correlation),
         )
 
     def _annealed(self, ends: tuple[float, float], progress: jax.Array) -> jax.Array:
@@ -273,7 +274,7 @@ class Learner:
             values=values[:-1],
             bootstrap_value=values[-1],
             lambda_=config.gae_lambda,
-            discount=config.discount,
+            discount=self._per_step.discount,
         )
         normalized_obs = network.normalize(agent, rollout.obs)
         value_statistics = running_statistics.update(agent.value_statistics, targets)

@@ -10,9 +10,9 @@ import pytest
 
 import envs
 from lamour_jax import policies
+from lamour_jax.config import preset
 from lamour_jax.objective import original_task
 from lamour_jax.ppo.learner import Learner
-from lamour_jax.presets import preset
 from lamour_jax.train import main
 
 TINY = (
@@ -48,12 +48,7 @@ def test_both_stages_finish(env: str, tmp_path: Path) -> None:
 def test_humanoid_learns_to_fall_later() -> None:
     """The first 80,000 of its preset's 32 million steps."""
     config = preset("humanoid", "original")
-    env = envs.load(
-        "humanoid",
-        start=config.training_starts,
-        engine="mujoco",
-        episode_length=config.training_episode_length,
-    )
+    env = envs.load("humanoid", start=config.training_starts, engine="mujoco")
     learner = Learner(env, original_task(), config.ppo, config.iterations)
     state = learner.init(0)
     lengths = []

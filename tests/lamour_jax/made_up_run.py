@@ -12,10 +12,9 @@ import numpy as np
 import envs
 from envs import RecoveryEnv
 from lamour_jax import policies, recordings
-from lamour_jax.config import RunConfig
+from lamour_jax.config import RunConfig, preset
 from lamour_jax.evaluation import Episodes, Recording
 from lamour_jax.pictures import START, STILLS
-from lamour_jax.presets import preset
 from reward_codegen import library
 
 HOSTILE = '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned=1">&{{ 7*7 }}'

@@ -22,7 +22,7 @@ SMALL = PPOConfig(
     epochs=4,
     minibatch_size=64,
     learning_rate=3e-3,
-    discount=0.9,
+    horizon=9.4912,  # a discount of 0.9 for steps of one second
     hidden_sizes=(16,),
     std=0.5,
     min_std=0.05,
@@ -40,6 +40,7 @@ class Probe:
     observation_size = 1
     action_size = 1
     recovered_share = 0.2
+    control_timestep = 1.0
     has_goal = False
 
     def __init__(

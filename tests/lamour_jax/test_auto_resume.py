@@ -117,8 +117,8 @@ def test_other_settings_are_refused(
     out = str(tmp_path / "out")
     assert main(["--out", out]) == 0
     before = (tmp_path / "out" / "config.yaml").read_text()
-    said = error(capsys, "--auto-resume", "--out", out, "--set", "ppo.discount=0.5")
-    assert f"the run in {out} has other settings: ppo.discount is 0.9" in said
+    said = error(capsys, "--auto-resume", "--out", out, "--set", "ppo.horizon=0.5")
+    assert f"the run in {out} has other settings: ppo.horizon is 4.975" in said
     assert "and 0.5 here" in said
     assert (tmp_path / "out" / "config.yaml").read_text() == before
     # How often it is saved decides nothing.

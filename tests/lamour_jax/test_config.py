@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 import envs
-from lamour_jax.config import RunConfig, Stage, override, validate
+from lamour_jax.config import RunConfig, Stage, override, preset, validate
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import PPOConfig
-from lamour_jax.presets import preset
 
 CONFIG = RunConfig()
 

@@ -13,8 +13,8 @@ import pytest
 
 from envs.half_cheetah import HalfCheetah
 from lamour_jax import train
+from lamour_jax.config import preset
 from lamour_jax.evaluate import main
-from lamour_jax.presets import preset
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def plain_loop(
     end, so it teaches nothing: its target is the value it has, its advantage 0. Any other step
     looks lambda-weighted ahead; its advantage compares its value with one step to the next target.
     """
-    discount, mixing = SMALL.discount, SMALL.gae_lambda
+    discount, mixing = SMALL.per_step(1.0).discount, SMALL.gae_lambda
     targets, advantages = np.zeros_like(reward), np.zeros_like(reward)
     for env in range(ENVS):
         ahead = 0.0  # lambda-weighted surprise after this step

@@ -18,7 +18,7 @@ CONFIG = dataclasses.replace(
     min_std=0.1,
     max_std=(1.0, 0.25),
     explore_std=(0.8, 0.2),
-    explore_correlation=0.6,
+    explore_time_constant=1.9576,  # a correlation of 0.6 for steps of one second,
     settled_std=0.15,
 )
 

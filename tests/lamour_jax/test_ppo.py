@@ -35,7 +35,7 @@ def test_a_time_limit_is_not_the_end_of_the_world() -> None:
     # an endless episode.
     learner = make_learner(ONE)
     (value,) = values(learner, train(learner), 0.0)
-    assert value == pytest.approx(1.0 / (1.0 - SMALL.discount), rel=0.05)
+    assert value == pytest.approx(1.0 / (1.0 - SMALL.per_step(1.0).discount), rel=0.05)
 
 
 def test_a_termination_is_the_end() -> None:
@@ -55,7 +55,7 @@ def test_reward_one_step_away_is_discounted_once() -> None:
     # See 0, get nothing; see 1, get 1; end.
     probe = Probe(reward=lambda obs, action: obs, advance=lambda obs: obs + 1.0, length=2)
     learner = make_learner(probe)
-    expected = [SMALL.discount, 1.0]
+    expected = [SMALL.per_step(1.0).discount, 1.0]
     assert values(learner, train(learner), 0.0, 1.0) == pytest.approx(expected, abs=0.05)
 
 

@@ -21,10 +21,9 @@ import pytest
 
 from lamour_jax import interruption, training
 from lamour_jax.checkpoints import Identity
-from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig
+from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig, preset
 from lamour_jax.console import Console
 from lamour_jax.errors import UserError
-from lamour_jax.presets import preset
 from lamour_jax.run_folder import RunFolder
 from lamour_jax.train import main
 from tests.lamour_jax import killed_run
