@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test lint lowest
+.PHONY: train test lint lowest newest
 
 train: $(VENV)/.installed
 	$(BIN)/python -m lamour_jax.train $(ARGS)
@@ -31,6 +31,14 @@ lowest: $(VENV)/.installed
 	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable .
 	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python pytest pytest-timeout hypothesis
 	PYTHONPATH=$(CURDIR) $(VENV)-lowest/bin/python -m pytest $(LOWEST_ARGS)
+
+# The newest versions that the package index has, in an environment of their own, and the whole suite
+# on them: to be run on a schedule.
+newest: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-newest
+	$(BIN)/uv pip install --python $(VENV)-newest/bin/python --upgrade --editable '.[test,dev]'
+	PYTHONPATH=$(CURDIR) $(VENV)-newest/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # Installed anew only when pyproject.toml has changed since.
 $(VENV)/.installed: pyproject.toml

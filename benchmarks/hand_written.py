@@ -1,7 +1,7 @@
 """The bundled reward programs as one would write them for JAX by hand, to compare with.
 
 Each maps `state` `(state_size,)` and `action` `(action_size,)` to the reward `()`, with the
-values of the program of that name in `reward_codegen/library`.
+values of the robot's `reward.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _penalised(state: jax.Array, action: jax.Array, reward: jax.Array) -> jax.Ar
 
 
 def ant(state: jax.Array, action: jax.Array) -> jax.Array:
-    """library/ant.py"""
+    """ant"""
     height = state[0]
     tilt = jnp.arccos(jnp.clip(1.0 - 2.0 * (state[2] ** 2 + state[3] ** 2), -1.0, 1.0))
     recovered = (height >= 0.2) & (height <= 1.0) & (tilt < 1.3)
@@ -34,7 +34,7 @@ def ant(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def half_cheetah(state: jax.Array, action: jax.Array) -> jax.Array:
-    """library/half_cheetah.py"""
+    """half_cheetah"""
     error = jnp.abs(state[1])
     stage = jnp.where(error < 1.2, 0.0, -0.5)
     stage = jnp.where(error < jnp.pi / 2, stage, -2.0)
@@ -45,7 +45,7 @@ def half_cheetah(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def hopper(state: jax.Array, action: jax.Array) -> jax.Array:
-    """library/hopper.py"""
+    """hopper"""
     height, error = state[0], jnp.abs(state[1])
     stage = jnp.where(error < 0.2, 0.0, -1.0)
     stage = jnp.where(height > 0.75, stage, -2.0)
@@ -56,7 +56,7 @@ def hopper(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def walker2d(state: jax.Array, action: jax.Array) -> jax.Array:
-    """library/walker2d.py"""
+    """walker2d"""
     height, error = state[0], jnp.abs(state[1])
     stage = jnp.where((height < 2.0) & (error < 0.3), 0.0, -1.0)
     stage = jnp.where(height > 0.9, stage, -2.0)

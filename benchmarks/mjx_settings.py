@@ -30,7 +30,7 @@ import envs
 from benchmarks.subjects import Subject, compile_timed
 from benchmarks.throughput import machine_facts, names, spread, take_turns
 from envs import RecoveryEnv
-from envs.mjx_engine import CONTACT_LIMIT, MjxEngine
+from envs.physics.mjx_engine import CONTACT_LIMIT, MjxEngine
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.system import set_precision, system_facts

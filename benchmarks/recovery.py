@@ -35,10 +35,11 @@ from benchmarks.grid import (
 from benchmarks.grid_progress import GridProgress
 from benchmarks.ray_launcher import RayRunner
 from benchmarks.throughput import machine_facts
-from lamour_jax import policies, train
+from lamour_jax import train
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
+from lamour_jax.policies import originals
 
 # What --quick stands for, where the command line does not say otherwise. Evaluations are cut down
 # rather than training: methods differ in what they learn.
@@ -123,7 +124,7 @@ def make_plan(arguments: Arguments) -> Plan:
     given_envs = arguments.envs or (_QUICK_ENVS if quick else "all")
     methods = _names("--methods", arguments.methods or "all", METHODS)
     chosen_envs = (
-        policies.names(dropout=any(METHODS[method].needs_dropout for method in methods))
+        originals.names(dropout=any(METHODS[method].needs_dropout for method in methods))
         if given_envs == "all"
         else _names("--envs", given_envs, robots.names())
     )
@@ -147,7 +148,7 @@ def make_plan(arguments: Arguments) -> Plan:
     needed = {(c.env, c.policy, METHODS[c.method].needs_dropout) for c in configs.values()}
     for original in sorted(needed):
         # Only looked for: an accelerator that this process took would be missing in the runs.
-        policies.original_file(*original)
+        originals.file(*original)
     return Plan(chosen_envs, methods, seeds, training, configs)
 
 
@@ -182,10 +183,11 @@ def command_line(training: train.Arguments, runs: Together, resumed: bool) -> li
         return [*command, "--resume", str(run.folder)]
     command += ["--env", run.env, "--method", run.method, "--seed", str(run.seed)]
     if len(runs) > 1:
-        command += ["--seeds", str(len(runs)), "--together", "--out", str(run.folder.parent)]
+        command += ["--seeds", str(len(runs)), "--out", str(run.folder.parent)]
     else:
         command += ["--out", str(run.folder)]
-    command += ["--engine", training.engine]
+    if training.engine is not None:
+        command += ["--engine", training.engine]
     if training.start is not None:
         command += ["--start", training.start]
     if training.steps is not None:

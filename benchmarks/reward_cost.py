@@ -24,7 +24,7 @@ from rich.table import Table
 import envs
 from benchmarks.hand_written import REWARDS
 from envs import RecoveryEnv
-from reward_codegen import compile_reward, library
+from reward_codegen import compile_reward
 from reward_codegen.simplify import equations
 
 
@@ -64,7 +64,11 @@ def measure(name: str, arguments: Arguments) -> Cost:
     """Measures one robot's bundled program."""
     env = envs.load(name, start="ood-noisy")
     state_size, action_size = env.observation_size, env.action_size
-    program = compile_reward(library.source(name), state_size=state_size, action_size=action_size)
+    program = compile_reward(
+        envs.registry.get(name).file("reward.py").read_text(),
+        state_size=state_size,
+        action_size=action_size,
+    )
     by_hand = jax.make_jaxpr(REWARDS[name])(jnp.zeros(state_size), jnp.zeros(action_size))
     keys = jax.random.split(jax.random.key(0), 2)
     states = jax.random.normal(keys[0], (arguments.num_envs, state_size))

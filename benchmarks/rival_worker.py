@@ -27,7 +27,7 @@ def brax_ppo(settings: dict[str, Any], answer: Callable[..., None]) -> None:
     from brax.training.agents.ppo import networks, train
 
     import envs
-    from envs.brax_adapter import BraxEnv
+    from envs.adapters.brax_adapter import BraxEnv
 
     # As in our own training (`lamour_jax.system.set_precision`).
     jax.config.update("jax_default_matmul_precision", settings["precision"])

@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks import compare_venv
 from benchmarks.subjects import Subject, Workload, mjx_steps
-from envs.mujoco_engine import available_cores
-from envs.xla_threads import environment_of_others
+from envs.physics.mujoco_engine import available_cores
+from envs.physics.xla_threads import environment_of_others
 from lamour_jax.errors import UserError
 
 # The same robot in EnvPool: Gymnasium's model and original task.

@@ -32,10 +32,10 @@ from rich.table import Table
 
 from benchmarks import subjects
 from benchmarks.throughput import machine_facts, sizes, spread, take_turns
-from envs.physics import ENGINES, resolve
-from lamour_jax import policies
-from lamour_jax.config import preset
+from envs.physics.choice import ENGINES, resolve
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
+from lamour_jax.robot_settings import preset
 from lamour_jax.system import system_facts
 
 matplotlib.use("Agg")
@@ -97,7 +97,7 @@ def axes(arguments: Arguments) -> list[Axis]:
         UserError: an unknown name, or a size that is not a positive number.
     """
     for option, name, known in (
-        ("--env", arguments.env, policies.names()),
+        ("--env", arguments.env, originals.names()),
         ("--engine", arguments.engine, ENGINES),
     ):
         if name not in known:

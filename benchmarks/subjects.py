@@ -19,17 +19,21 @@ import numpy as np
 
 import envs
 from envs import RecoveryEnv
-from envs.mjx_engine import MjxEngine
-from envs.mujoco_engine import available_cores
+from envs.physics.mjx_engine import MjxEngine
+from envs.physics.mujoco_engine import available_cores
 from lamour_jax import policies
-from lamour_jax.config import RunConfig, preset, validate
+from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import for_run
+from lamour_jax.policies import originals
+from lamour_jax.ppo import noise
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
+from lamour_jax.robot_settings import preset
 from lamour_jax.system import set_precision
-from reward_codegen import compile_reward, library
+from reward_codegen import compile_reward
 
 # MJX is slow on a CPU. There it runs this share of the others' steps: rates can be compared.
 MJX_SHARE_ON_CPU = 8
@@ -118,7 +122,7 @@ def make_workload(
     minibatch = min(minibatch_size or ppo.minibatch_size, max(1, ppo.batch_size))
     ppo = dataclasses.replace(ppo, minibatch_size=minibatch)
     config = dataclasses.replace(config, ppo=ppo, steps=max(config.steps, ppo.batch_size))
-    config = policies.with_shape_of(policies.load_original(name)[0], config)
+    config = policies.with_shape_of(originals.load(name)[0], config)
     if hidden_sizes:
         ppo = dataclasses.replace(config.ppo, hidden_sizes=hidden_sizes)
         config = dataclasses.replace(config, ppo=ppo)
@@ -237,13 +241,13 @@ class Training:
             UserError: no original policy ships for this robot.
         """
         self._workload, env, config = workload, workload.env, workload.config
-        header, original = policies.load_original(env.name)
+        header, original = originals.load(env.name)
         network = header.network()
         if config.ppo.hidden_sizes != header.hidden_sizes:
             network = dataclasses.replace(header, hidden_sizes=config.ppo.hidden_sizes).network()
             original = network.init(jax.random.key(1), config.ppo.std)
         self.program = compile_reward(
-            library.source(env.name),
+            env.file("reward.py").read_text(),
             state_size=env.recovery_state_size,
             action_size=env.action_size,
         )
@@ -256,6 +260,7 @@ class Training:
             self.objective,
             config.ppo,
             iterations=_ITERATIONS,
+            network=network,
             original=original,
             placement=self._placement,
         )
@@ -268,18 +273,16 @@ class Training:
             return collect(
                 state.key,
                 self._workload.env,
-                self.objective,
-                learner.network,
+                Actor(learner.network, self.objective, self.original),
                 state.agent,
-                self.original,
-                learner.noise_bounds(state.iteration / _ITERATIONS),
+                noise.bounds(config.ppo, state.iteration / _ITERATIONS),
                 state.acting,
                 config.ppo.unroll_length,
                 config.guard,
                 self._placement,
             )
 
-        state = learner.init(0)
+        state = learner.member(learner.init(0), 0)
         compiled, seconds = compile_timed(jax.jit(act), state)
         return Subject(
             "acting",

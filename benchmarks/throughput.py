@@ -29,10 +29,10 @@ from rich.table import Table
 
 from benchmarks import compare_venv, rivals, subjects
 from benchmarks.subjects import Subject, Workload
-from envs.mujoco_engine import available_cores
-from envs.physics import ENGINES
-from lamour_jax import policies
+from envs.physics.choice import ENGINES
+from envs.physics.mujoco_engine import available_cores
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
 from lamour_jax.system import system_facts
 
 # What training is compared with, by name.
@@ -99,7 +99,7 @@ def make_plan(arguments: Arguments) -> Plan:
     Raises:
         UserError: an unknown name (the known ones are listed), or a size that is not positive.
     """
-    envs = names("--env", arguments.env, policies.names(), "all")
+    envs = names("--env", arguments.env, originals.names(), "all")
     names("--engine", arguments.engine, ENGINES)
     compare = (
         [] if arguments.compare == "none" else names("--compare", arguments.compare, COMPARISONS)

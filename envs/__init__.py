@@ -1,6 +1,7 @@
 """Robots that may start out of distribution, on C MuJoCo or MJX."""
 
-from envs import registry, xla_threads
+from envs import registry
+from envs.physics import xla_threads
 from envs.recovery_env import (
     EnvironmentUnavailable,
     ModelUnavailable,

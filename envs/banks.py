@@ -1,62 +1,43 @@
-"""Banks of states that starts draw from: `starts/<robot>-<start>.npz` beside this file.
+"""Banks of states that starts draw from: one `.npz` a start, among the robot's own files.
 
-They ship, so that a reset costs one look-up and is the same on every machine. `envs.wide_starts`
-and `envs.way_up` build them.
+They ship, so that a reset costs one look-up and is the same on every machine. `envs.tools` builds
+them.
 """
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-_FOLDER = Path(str(resources.files("envs"))) / "starts"
 
-
-def exists(robot: str, start: str) -> bool:
-    """Returns whether a bank ships for a start of a robot."""
-    return _file(robot, start).is_file()
-
-
-def load(robot: str, start: str) -> np.ndarray:
+def load(file: Path) -> np.ndarray:
     """Returns the bank's `qpos`, `(states, nq)`.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    return _read(robot, start, "qpos")
+    return _read(file, "qpos")
 
 
-def load_moving(robot: str, start: str) -> tuple[np.ndarray, np.ndarray]:
+def load_moving(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Returns `qpos` `(states, nq)` and `qvel` `(states, nv)` of a bank that has both.
 
     Raises:
         FileNotFoundError: there is none.
         KeyError: its robots are at rest.
     """
-    return _read(robot, start, "qpos"), _read(robot, start, "qvel")
+    return _read(file, "qpos"), _read(file, "qvel")
 
 
-def save(robot: str, start: str, qpos: np.ndarray, qvel: np.ndarray | None = None) -> Path:
-    """Writes `qpos` `(states, nq)`, with `qvel` `(states, nv)` if they move; returns the file.
-
-    In single precision.
-    """
-    file = _file(robot, start)
-    file.parent.mkdir(exist_ok=True)
-    if qvel is None:
-        np.savez_compressed(file, qpos=qpos.astype(np.float32))
-    else:
-        np.savez_compressed(file, qpos=qpos.astype(np.float32), qvel=qvel.astype(np.float32))
-    return file
+def save(file: Path, qpos: np.ndarray, qvel: np.ndarray | None = None) -> None:
+    """Writes `qpos` `(states, nq)`, and `qvel` `(states, nv)` if they move, in single precision."""
+    arrays = {"qpos": qpos} if qvel is None else {"qpos": qpos, "qvel": qvel}
+    single = {name: array.astype(np.float32) for name, array in arrays.items()}
+    np.savez_compressed(file, allow_pickle=False, **single)
 
 
-def _read(robot: str, start: str, name: str) -> np.ndarray:
-    with np.load(_file(robot, start), allow_pickle=False) as archive:
+def _read(file: Path, name: str) -> np.ndarray:
+    with np.load(file, allow_pickle=False) as archive:
         column: np.ndarray = archive[name]
         return column
-
-
-def _file(robot: str, start: str) -> Path:
-    return _FOLDER / f"{robot}-{start}.npz"

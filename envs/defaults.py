@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
-
-if TYPE_CHECKING:
-    from envs.recovery_env import RecoveryEnv
 
 # Where the lowest point of a random pose is let go [m].
 CLEARANCE = 0.02
@@ -25,9 +21,8 @@ def motor_noise(model: mujoco.MjModel) -> np.ndarray:
     return noise
 
 
-def description(environment: type[RecoveryEnv]) -> str:
-    """Returns the class's docstring and the names in its model, as Markdown."""
-    model = environment.make_model()
+def description(name: str, original_task: str, text: str, model: mujoco.MjModel) -> str:
+    """Returns a robot's docstring `text` and the names in its model, as Markdown."""
     joints = [
         f"- `{model.joint(index).name}`: "
         f"{mujoco.mjtJoint(model.jnt_type[index]).name.removeprefix('mjJNT_').lower()}"
@@ -36,9 +31,9 @@ def description(environment: type[RecoveryEnv]) -> str:
     ]
     actions = [f"- action[{index}]: `{model.actuator(index).name}`" for index in range(model.nu)]
     paragraphs = [
-        f"# {environment.name}",
-        inspect.cleandoc(environment.__doc__ or ""),
-        f"**Original task:** {environment.original_task}.",
+        f"# {name}",
+        inspect.cleandoc(text),
+        f"**Original task:** {original_task}.",
         "## State",
         "The entries are as said above. The joints of the model, in order:",
         "\n".join(joints),

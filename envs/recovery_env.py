@@ -12,7 +12,6 @@ import functools
 import importlib.util
 import inspect
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,8 +23,13 @@ from flax import struct
 
 from envs import banks, defaults
 from envs.mirror import Mirror
-from envs.physics import ENGINES, PhysicsData, PhysicsEngine, make_engine
+from envs.physics.choice import ENGINES, make_engine
+from envs.physics.interface import PhysicsData, PhysicsEngine
 from envs.start import GradedStart, Grading, Start
+
+# The module of a robot's folder that defines its class, and what else may be in the folder.
+ROBOT_FILE = "robot"
+FOLDER_FILES = ("robot.py", "description.md", "reward.py", "settings.yaml", "policy.npz")
 
 
 class EnvironmentUnavailable(ValueError):
@@ -36,30 +40,63 @@ class ModelUnavailable(EnvironmentUnavailable):
     """A robot's model comes with a package that is not installed; the message says which."""
 
 
+class Episode(struct.PyTreeNode):
+    """What has happened in an episode up to now; it restarts with the episode.
+
+    Attributes:
+        healthy: now, `()` bool.
+        was_healthy: at any step of this episode, `()` bool.
+        falling: healthy before this step, not after it, `()` bool.
+        fell: unhealthy at any step after the first healthy one, `()` bool.
+        success: the original task's goal was reached at any step, `()` bool.
+        termination, truncation: how the episode ends here, `()` bool.
+        steps: control steps, `()` int32.
+        healthy_streak: healthy steps in a row up to now, `()` int32.
+        task_reward: the original task's reward of the last step, healthy or not, `()`.
+        grading: where a start is graded (see `envs.start`), else None.
+    """
+
+    healthy: jax.Array
+    was_healthy: jax.Array
+    falling: jax.Array
+    fell: jax.Array
+    success: jax.Array
+    termination: jax.Array
+    truncation: jax.Array
+    steps: jax.Array
+    healthy_streak: jax.Array
+    task_reward: jax.Array
+    grading: Grading | None = None
+
+    @classmethod
+    def first(cls, healthy: jax.Array, grading: Grading | None) -> Episode:
+        """Returns the episode that begins here, `healthy` or not."""
+        no, none = jnp.bool_(False), jnp.int32(0)
+        return cls(healthy, healthy, no, no, no, no, no, none, none, jnp.float32(0.0), grading)
+
+
 class State(struct.PyTreeNode):
-    """One environment's state, in the shape of MuJoCo Playground's and Brax's.
+    """One environment's state.
 
     Attributes:
         data: the physics engine's state.
-        obs: observation, `(observation_size,)` float32.
+        obs: observations, `policy` and, where the critic may see more, `critic`; float32.
         reward: the original task's reward while healthy, 0 otherwise (as in the official code).
         done: 1.0 when the episode has ended, by termination or by truncation, else 0.0.
-        metrics: named scalars for logging.
-        info: `healthy`, `was_healthy` (at any step of this episode), `falling` (healthy before this
-            step, not after it), `fell` (unhealthy at any step after the first healthy one),
-            `success` (the original task's goal was reached at any step), `termination`,
-            `truncation` (booleans), `steps` (int32), `healthy_streak` (int32, healthy steps in a
-            row up to now), `task_reward` (the original task's reward, healthy or not),
-            `recovery_state` (what a reward program is given, see `RecoveryEnv.recovery_state`),
-            `key` (of the next start), and, where a start is graded, `grading` (see `envs.start`).
+        episode: what has happened in it.
+        memory: what the robot remembers besides.
+        recovery_state: what a reward program is given, see `RecoveryEnv.recovery_state`.
+        key: of the next start.
     """
 
     data: Any
-    obs: jax.Array
+    obs: dict[str, jax.Array]
     reward: jax.Array
     done: jax.Array
-    metrics: dict[str, jax.Array]
-    info: dict[str, Any]
+    episode: Episode
+    memory: Any
+    recovery_state: jax.Array
+    key: jax.Array
 
 
 class RecoveryEnv(abc.ABC):
@@ -78,7 +115,7 @@ class RecoveryEnv(abc.ABC):
         recovered_share: it has recovered if it was healthy in this whole last share of an episode
             run to its time limit: the last 200 of 1,000 steps.
         has_goal: whether its task can be achieved, rather than only be done well.
-        engines: the physics engines that it can be put on, names of `envs.physics.ENGINES`.
+        engines: the physics engines that it can be put on, names of `envs.physics.choice.ENGINES`.
     """
 
     name: ClassVar[str]
@@ -101,7 +138,7 @@ class RecoveryEnv(abc.ABC):
 
         Args:
             start: a name of `all_starts()`, or names with the share of episodes that begin there.
-            engine: a name of `envs.physics.ENGINES`.
+            engine: a name of `envs.physics.choice.ENGINES`.
             terminate: whether falling after having been healthy ends the episode.
             episode_length: time limit in control steps; by default that of the starts (the
                 longest of a mix), or the robot's own.
@@ -140,20 +177,41 @@ class RecoveryEnv(abc.ABC):
         """Returns the named start distributions; `ordinary` and `ood` are always there."""
 
     @abc.abstractmethod
-    def observe(self, data: PhysicsData) -> jax.Array:
-        """Returns the observation, `(observation_size,)`."""
+    def observe(self, data: PhysicsData, memory: Any) -> jax.Array | dict[str, jax.Array]:
+        """Returns what the policy sees, `(observation_size,)`.
+
+        Or a dictionary: `policy`, and `critic` where the critic may see more.
+        """
 
     @abc.abstractmethod
     def task_reward(
-        self, data: PhysicsData, action: jax.Array, next_data: PhysicsData
+        self, before: State, action: jax.Array, data: PhysicsData, memory: Any
     ) -> jax.Array:
-        """Returns the original task's reward `()` of a transition, healthy or not."""
+        """Returns the original task's reward `()` of a step, healthy or not.
+
+        Args:
+            before: the state that the step began in; `before.data` is its physics.
+            action: `(action_size,)`, clipped.
+            data: the physics after the step.
+            memory: what `advance` made of the memory.
+        """
 
     @abc.abstractmethod
     def is_healthy(self, data: PhysicsData) -> jax.Array:
         """Returns whether the robot can do its original task from here, `()` bool."""
 
     # What it may say besides.
+
+    def remember(self, data: PhysicsData, key: jax.Array) -> Any:
+        """Returns the memory of an episode that begins at `data`: any pytree; none by default.
+
+        What a policy needs beside the physics: the last action, a command, a history.
+        """
+        return ()
+
+    def advance(self, memory: Any, data: PhysicsData, action: jax.Array, key: jax.Array) -> Any:
+        """Returns the memory after a step that led to `data`, in the same shapes."""
+        return memory
 
     @classmethod
     def random_pose(cls, model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
@@ -167,9 +225,9 @@ class RecoveryEnv(abc.ABC):
         """Returns the actuators' controls `(nu,)` for an action in -1..1; the action by default."""
         return action
 
-    def recovery_state(self, data: PhysicsData) -> jax.Array:
-        """Returns the state that reward programs are given; the observation by default."""
-        return self.observe(data)
+    def recovery_state(self, data: PhysicsData, memory: Any) -> jax.Array:
+        """Returns the state that reward programs are given; the policy's by default."""
+        return self.observations(data, memory)["policy"]
 
     def has_failed(self, data: PhysicsData) -> jax.Array:
         """Returns whether an episode that has been healthy ends here, `()` bool.
@@ -199,8 +257,8 @@ class RecoveryEnv(abc.ABC):
         starts = dict(cls.starts())
         if "ood-noisy" not in starts:
             starts["ood-noisy"] = starts["ood"].with_noise(defaults.motor_noise(cls.make_model()))
-        if "ood-wide" not in starts and banks.exists(cls.name, "ood-wide"):
-            starts["ood-wide"] = Start(banks.load(cls.name, "ood-wide"))
+        if "ood-wide" not in starts and cls.file("ood-wide.npz").is_file():
+            starts["ood-wide"] = Start(banks.load(cls.file("ood-wide.npz")))
         return starts
 
     @property
@@ -218,56 +276,80 @@ class RecoveryEnv(abc.ABC):
 
     @functools.cached_property
     def observation_size(self) -> int:
-        return int(jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[0])
+        return int(jax.eval_shape(self.reset, jax.random.key(0)).obs["policy"].shape[0])
+
+    @functools.cached_property
+    def critic_observation_size(self) -> int:
+        """Size of what the critic sees; 0 where that is what the policy sees."""
+        obs = jax.eval_shape(self.reset, jax.random.key(0)).obs
+        return int(obs["critic"].shape[0]) if "critic" in obs else 0
 
     @functools.cached_property
     def recovery_state_size(self) -> int:
         state = jax.eval_shape(self.reset, jax.random.key(0))
-        return int(state.info["recovery_state"].shape[0])
+        return int(state.recovery_state.shape[0])
 
     @classmethod
     def description(cls) -> str:
         """Returns what the language model is told of each state and action entry (Markdown).
 
-        The file `<name>.md` in `envs/descriptions`, or beside the file that defines the class.
-        Without either, the class's docstring and the names in its model.
+        The robot's `description.md`; without one, the class's docstring and the names in its model.
         """
-        ours = resources.files("envs") / "descriptions" / f"{cls.name}.md"
-        if ours.is_file():
-            return ours.read_text("utf-8")
-        beside = Path(inspect.getfile(cls)).with_name(f"{cls.name}.md")
-        if beside.is_file():
-            return beside.read_text("utf-8")
-        return defaults.description(cls)
+        file = cls.file("description.md")
+        if file.is_file():
+            return file.read_text("utf-8")
+        text = cls.__doc__ or ""
+        return defaults.description(cls.name, cls.original_task, text, cls.make_model())
+
+    @classmethod
+    def file(cls, name: str) -> Path:
+        """Returns where the robot's own file `name` is, whether it is there or not.
+
+        Beside `robot.py` in the robot's folder; of a robot that is a single file, beside that with
+        the robot's name in front: `pole-description.md`.
+        """
+        source = Path(inspect.getfile(cls)).resolve()
+        return source.with_name(name if source.stem == ROBOT_FILE else f"{cls.name}-{name}")
+
+    def observations(self, data: PhysicsData, memory: Any) -> dict[str, jax.Array]:
+        """Returns what `observe` returns, always as a dictionary."""
+        seen = self.observe(data, memory)
+        return seen if isinstance(seen, dict) else {"policy": seen}
 
     def reset(self, key: jax.Array) -> State:
         """Returns a fresh start drawn with `key`."""
         key, start_key = jax.random.split(key)
-        grading = Grading.first(start_key, self._is_graded(start_key))
-        data = self._begin(start_key, grading.distance)
-        healthy = self.is_healthy(data)
-        return State(
-            data=data,
-            obs=self.observe(data),
-            reward=jnp.float32(0.0),
-            done=jnp.float32(0.0),
-            metrics={"x_velocity": jnp.float32(0.0)},
-            info={
-                "healthy": healthy,
-                "was_healthy": healthy,
-                "falling": jnp.bool_(False),
-                "fell": jnp.bool_(False),
-                "success": jnp.bool_(False),
-                "termination": jnp.bool_(False),
-                "truncation": jnp.bool_(False),
-                "steps": jnp.int32(0),
-                "healthy_streak": jnp.int32(0),
-                "task_reward": jnp.float32(0.0),
-                "recovery_state": self.recovery_state(data),
-                "key": key,
-                **({"grading": grading} if self._graded.any() else {}),
-            },
+        grading = None
+        if self._graded.any():
+            grading = Grading.first(start_key, self._is_graded(start_key))
+        data = self._begin(start_key, grading.distance if grading else jnp.float32(0.0))
+        return self._at_start(data, key, start_key, grading)
+
+    def begin_at(self, qpos: jax.Array, qvel: jax.Array) -> State:
+        """Returns an episode that begins at `qpos` `(nq,)` and `qvel` `(nv,)`."""
+        key = jax.random.key(0)
+        return self._at_start(self.engine.init(qpos, qvel), key, key, None)
+
+    def restart(self, state: State) -> State:
+        """Returns `state`, or, where it is done, the start that `reset(state.key)` draws.
+
+        Where a start is graded, its distance follows from the episode that has ended.
+        """
+        done = state.done > 0
+        key, start_key = jax.random.split(state.key)
+        grading = state.episode.grading
+        if grading is not None:
+            # That it stays so is learned from nearer starts as well.
+            is_graded = self._is_graded(start_key)
+            grading = grading.after(done, state.episode.was_healthy, start_key, is_graded)
+        distance = grading.distance if grading else jnp.float32(0.0)
+        # The engine chooses for itself: what it computes of a start, it computes only where asked.
+        data = self._begin_where(done, state.data, start_key, distance)
+        fresh = self._at_start(data, key, start_key, grading)
+        chosen = jax.tree.map(
+            functools.partial(jnp.where, done), fresh.replace(data=()), state.replace(data=())
         )
+        return chosen.replace(data=data)
 
     def step(self, state: State, action: jax.Array) -> State:
         """Advances one control step under `action` `(action_size,)`, clipped to -1..1.
@@ -278,67 +360,60 @@ class RecoveryEnv(abc.ABC):
         action = jnp.clip(action, -1.0, 1.0)
         data = self.engine.step(state.data, self.control(state.data, action), self.frame_skip)
         finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
-        healthy = self.is_healthy(data) & finite
-        task_reward = jnp.where(finite, self.task_reward(state.data, action, data), 0.0)
-        was_healthy = state.info["was_healthy"] | healthy
-        failed = was_healthy & (self.has_failed(data) | ~finite)
-        succeeded = self.has_succeeded(data) & finite
-        steps = state.info["steps"] + 1
-        termination = ~finite | ((failed | succeeded) & self._terminate)
-        truncation = (steps >= self.time_limit) & ~termination
+        before = state.episode
+        key = jax.random.fold_in(state.key, before.steps)
+        memory = self.advance(state.memory, data, action, key)
+        task_reward = jnp.where(finite, self.task_reward(state, action, data, memory), 0.0)
+        episode = self._after(before, data, finite, task_reward)
+        seen = self.observations(data, memory), self.recovery_state(data, memory)
+        obs, recovery_state = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), seen)
         return state.replace(
             data=data,
-            obs=jnp.where(finite, self.observe(data), 0.0),
-            reward=jnp.where(healthy, task_reward, 0.0),
-            done=(termination | truncation).astype(jnp.float32),
-            metrics={"x_velocity": self._x_velocity(state.data, data)},
-            info=state.info
-            | {
-                "healthy": healthy,
-                "was_healthy": was_healthy,
-                "falling": state.info["healthy"] & ~healthy,
-                "fell": state.info["fell"] | failed,
-                "success": state.info["success"] | succeeded,
-                "termination": termination,
-                "truncation": truncation,
-                "steps": steps,
-                "healthy_streak": jnp.where(healthy, state.info["healthy_streak"] + 1, 0),
-                "task_reward": task_reward,
-                "recovery_state": jnp.where(finite, self.recovery_state(data), 0.0),
-            },
+            obs=obs,
+            reward=jnp.where(episode.healthy, task_reward, 0.0),
+            done=(episode.termination | episode.truncation).astype(jnp.float32),
+            episode=episode,
+            memory=memory,
+            recovery_state=recovery_state,
         )
 
-    def restart(self, state: State) -> State:
-        """Returns `state`, or a freshly drawn start where it is done."""
-        done = state.done > 0
-        key, start_key = jax.random.split(state.info["key"])
-        next_grading = {}
-        distance = jnp.float32(0.0)
-        if self._graded.any():
-            # That it stays so is learned from nearer starts as well.
-            recovered = state.info["was_healthy"]
-            is_graded = self._is_graded(start_key)
-            grading = state.info["grading"].after(done, recovered, start_key, is_graded)
-            next_grading, distance = {"grading": grading}, grading.distance
-        data = self._begin_where(done, state.data, start_key, distance)
-        healthy = jnp.where(done, self.is_healthy(data), state.info["healthy"])
-        return state.replace(
+    def _at_start(
+        self, data: Any, key: jax.Array, start_key: jax.Array, grading: Grading | None
+    ) -> State:
+        """Returns the state of an episode that begins at `data`; `key` is of the next start."""
+        memory = self.remember(data, jax.random.fold_in(start_key, 2))
+        return State(
             data=data,
-            obs=jnp.where(done, self.observe(data), state.obs),
-            info=state.info
-            | {
-                "healthy": healthy,
-                "was_healthy": jnp.where(done, healthy, state.info["was_healthy"]),
-                "fell": ~done & state.info["fell"],
-                "success": ~done & state.info["success"],
-                "steps": jnp.where(done, 0, state.info["steps"]),
-                "healthy_streak": jnp.where(done, 0, state.info["healthy_streak"]),
-                "recovery_state": jnp.where(
-                    done, self.recovery_state(data), state.info["recovery_state"]
-                ),
-                "key": key,
-            }
-            | next_grading,
+            obs=self.observations(data, memory),
+            reward=jnp.float32(0.0),
+            done=jnp.float32(0.0),
+            episode=Episode.first(self.is_healthy(data), grading),
+            memory=memory,
+            recovery_state=self.recovery_state(data, memory),
+            key=key,
+        )
+
+    def _after(
+        self, before: Episode, data: Any, finite: jax.Array, task_reward: jax.Array
+    ) -> Episode:
+        """Returns what an episode has come to by the step to `data`."""
+        healthy = self.is_healthy(data) & finite
+        was_healthy = before.was_healthy | healthy
+        failed = was_healthy & (self.has_failed(data) | ~finite)
+        succeeded = self.has_succeeded(data) & finite
+        steps = before.steps + 1
+        termination = ~finite | ((failed | succeeded) & self._terminate)
+        return before.replace(
+            healthy=healthy,
+            was_healthy=was_healthy,
+            falling=before.healthy & ~healthy,
+            fell=before.fell | failed,
+            success=before.success | succeeded,
+            termination=termination,
+            truncation=(steps >= self.time_limit) & ~termination,
+            steps=steps,
+            healthy_streak=jnp.where(healthy, before.healthy_streak + 1, 0),
+            task_reward=task_reward,
         )
 
     def _make_engine(self, engine: str, num_envs: int) -> PhysicsEngine:

@@ -1,20 +1,17 @@
-"""The environments by name, and the user's own by the place of their class."""
+"""The robots by name: the folders of `envs/robots`, registered classes, and the user's own."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from envs import own
-from envs.ant import Ant
-from envs.half_cheetah import HalfCheetah
-from envs.hopper import Hopper
-from envs.humanoid import Humanoid
-from envs.push_chair import PushChair
-from envs.recovery_env import RecoveryEnv
-from envs.walker2d import Walker2d
+from envs.adapters import own
+from envs.recovery_env import ROBOT_FILE, RecoveryEnv
 
-_ENVIRONMENTS: dict[str, type[RecoveryEnv]] = {}
+_ROBOTS = Path(__file__).with_name("robots")
+_REGISTERED: dict[str, type[RecoveryEnv]] = {}
 _OWN: dict[str, type[RecoveryEnv]] = {}  # by place
 
 
@@ -24,35 +21,43 @@ def register(environment: type[RecoveryEnv]) -> type[RecoveryEnv]:
     Raises:
         ValueError: another class has that name.
     """
-    if _ENVIRONMENTS.setdefault(environment.name, environment) is not environment:
+    taken = environment.name in _shipped()
+    if taken or _REGISTERED.setdefault(environment.name, environment) is not environment:
         raise ValueError(f"an environment named {environment.name!r} is already registered")
     return environment
 
 
 def names() -> list[str]:
     """Returns the names that `load` knows."""
-    return sorted(_ENVIRONMENTS)
+    return sorted({*_shipped(), *_REGISTERED})
 
 
 def get(name: str) -> type[RecoveryEnv]:
-    """Returns the class registered under `name`, or the user's own class that it names.
+    """Returns the class of a robot that ships, of a registered one, or the user's own.
 
-    `FILE.py:CLASS` and `package.module:CLASS` load, check and register a class; see `envs.own`.
+    `FOLDER`, `FILE.py:CLASS` and `package.module:CLASS` load and check a class; see
+    `envs.adapters.own`.
 
     Raises:
         ValueError: the name is unknown, or taken by another class.
         UnusableEnvironment: the user's class cannot be used; the message says why.
     """
-    if name in _ENVIRONMENTS:
-        return _ENVIRONMENTS[name]
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if name in _shipped():
+        module = importlib.import_module(f"envs.robots.{name}.{ROBOT_FILE}")
+        [environment] = own.classes_of(module)
+        return environment
     if not own.is_own(name):
         raise ValueError(
-            f"unknown environment {name!r}; known: {', '.join(names())}, or your own: FILE.py:CLASS"
+            f"unknown environment {name!r}; known: {', '.join(names())}, or your own: a folder, "
+            "or FILE.py:CLASS"
         )
     place = own.absolute(name)
     if place not in _OWN:
         environment = own.load_class(name)
-        if _ENVIRONMENTS.get(environment.name, environment) is not environment:
+        other = environment.name in _shipped() or environment.name in _REGISTERED
+        if other and _REGISTERED.get(environment.name) is not environment:
             raise own.UnusableEnvironment(
                 f"{environment.__name__}.name: another environment is named {environment.name!r}; "
                 "choose another name"
@@ -75,5 +80,5 @@ def load(
     return get(name)(start=start, engine=engine, **options)
 
 
-for _environment in (Ant, HalfCheetah, Hopper, Humanoid, PushChair, Walker2d):
-    register(_environment)
+def _shipped() -> list[str]:
+    return [folder.name for folder in _ROBOTS.iterdir() if (folder / f"{ROBOT_FILE}.py").is_file()]

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lamour_jax.compilation import Compilation
+from lamour_jax.files import json_line
 from lamour_jax.progress import (
     Bar,
     BarProgress,
@@ -25,7 +26,6 @@ from lamour_jax.progress import (
     Pace,
     TrainingProgress,
 )
-from lamour_jax.run_folder import json_line
 
 # Compiling is worth a word when it has taken this long [s].
 _LONG = 1.0

@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable
 
-from envs import host_call
+from envs.physics import host_call
 
 _PHYSICS_FAILED = "PhysicsError: "
 

@@ -5,7 +5,6 @@ From another start, over more episodes, or in another physics engine than it was
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -15,17 +14,22 @@ from typing import Any
 import tyro
 
 import envs
-from envs.physics import ENGINES, EngineUnavailable
-from lamour_jax import compile_cache, original, pictures, policies, recordings, recovery
+from envs.physics.choice import ENGINES
+from envs.physics.interface import EngineUnavailable
+from lamour_jax import compile_cache, policies
 from lamour_jax.config import RunConfig, read_config
 from lamour_jax.console import Console
-from lamour_jax.controller import Controller
 from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
-from lamour_jax.evaluation import Evaluator
+from lamour_jax.files import write_json
 from lamour_jax.methods import METHODS, Ingredients, make_objective
+from lamour_jax.policies import originals
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.run_folder import write_json
+from lamour_jax.report import pictures, recordings
+from lamour_jax.run.evaluation import Evaluator
+from lamour_jax.run.folder import read_result
+from lamour_jax.run.kinds import STAGES
 from lamour_jax.system import set_precision, system_facts
 from reward_codegen import RewardCodeError, RewardProgram, compile_reward
 
@@ -77,11 +81,7 @@ def prepare(arguments: Arguments) -> Job:
     """
     run = arguments.run
     config = read_config(run)
-    if not (run / "result.json").exists():
-        raise UserError(
-            f"the run in {run} is not finished; go on by "
-            f"`python -m lamour_jax.train --resume {run}`"
-        )
+    read_result(run)
     start = arguments.start or config.start
     starts = envs.registry.get(config.env).all_starts()
     for option, name, known in (
@@ -91,8 +91,9 @@ def prepare(arguments: Arguments) -> Job:
         if name not in known:
             raise UserError(f"unknown {option} {name!r}; known: {', '.join(known)}")
     episodes = config.evaluation.episodes if arguments.episodes is None else arguments.episodes
-    stage = recovery if config.stage == "recovery" else original
-    seed = config.seed + stage.EVALUATION_SEED if arguments.seed is None else arguments.seed
+    seed = arguments.seed
+    if seed is None:
+        seed = config.seed + STAGES[config.stage].evaluation_seed
     if episodes < 1:
         raise UserError(f"--episodes must be at least 1, not {episodes}")
     if seed < 0:
@@ -117,7 +118,7 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
         UserError: the run's policy or reward, or the original policy, cannot be read.
         EngineUnavailable: the engine cannot run here.
     """
-    config, controller, agent = load_run(arguments.run)
+    config, actor, agent = load_run(arguments.run)
     set_precision(config.precision)
     env = envs.load(
         config.env,
@@ -127,13 +128,13 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
         num_envs=job.episodes,
     )
     with console.stage(f"{config.env} from start {job.start!r} in {env.engine.name}"):
-        evaluator = Evaluator(controller, job.episodes)
+        evaluator = Evaluator(actor, job.episodes)
         measure = partial(evaluator, env, seed=job.seed, sampled=arguments.sampled)
         measured = measure(agent, record=True)
         summary = measured.summary()
         retention = {}
-        if controller.original is not None and job.start == "ordinary":
-            before_return = measure(controller.original).summary()["return"]
+        if actor.original is not None and job.start == "ordinary":
+            before_return = measure(actor.original).summary()["return"]
             retention = {
                 "original_return_before": before_return,
                 "retention": summary["return"] / before_return if before_return else float("nan"),
@@ -147,7 +148,7 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
         "start": job.start,
         "sampled": arguments.sampled,
         "engine": env.engine.name,
-        "trained_in": _trained_in(arguments.run),
+        "trained_in": read_result(arguments.run).get("engine"),
         "evaluation_seed": job.seed,
         **summary,
         **retention,
@@ -167,16 +168,7 @@ def evaluate(arguments: Arguments, job: Job, console: Console) -> dict[str, Any]
     return result
 
 
-def _trained_in(run: Path) -> str | None:
-    """Returns the physics engine that the run was trained in, if its result says so."""
-    try:
-        engine = json.loads((run / "result.json").read_text(encoding="utf-8"))["engine"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(engine)
-
-
-def load_run(run: Path) -> tuple[RunConfig, Controller, Agent]:
+def load_run(run: Path) -> tuple[RunConfig, Actor, Agent]:
     """Returns a run's settings, who acts in it, and its policy.
 
     Raises:
@@ -186,13 +178,13 @@ def load_run(run: Path) -> tuple[RunConfig, Controller, Agent]:
     header, agent = policies.load(run / "policy.npz")
     network = header.network()
     if config.stage == "original":
-        return config, Controller(network), agent
+        return config, Actor(network), agent
     program = load_program(run, envs.load(config.env, engine="mujoco"))
     needs_dropout = METHODS[config.method].needs_dropout
-    _, original = policies.load_original(config.env, config.policy, needs_dropout)
+    _, original = originals.load(config.env, config.policy, needs_dropout)
     ingredients = Ingredients(program, config.objective, network, original)
-    controller = Controller(network, make_objective(config.method, ingredients), original)
-    return config, controller, agent
+    actor = Actor(network, make_objective(config.method, ingredients), original)
+    return config, actor, agent
 
 
 def load_program(run: Path, env: envs.RecoveryEnv) -> RewardProgram:

@@ -27,9 +27,10 @@ from lamour_jax.console import Console
 from lamour_jax.errors import UserError
 from lamour_jax.evaluate import load_program
 from lamour_jax.methods import METHODS
-from lamour_jax.policies import PolicyHeader
+from lamour_jax.policies import PolicyHeader, originals
+from lamour_jax.ppo.acting import act
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder, read_result
 from lamour_jax.system import system_facts
 
 FORMAT_VERSION = 1
@@ -54,10 +55,11 @@ def policy_function(header: PolicyHeader, agent: Agent) -> Function:
     """Returns the deterministic policy: observations `(batch, size)` to actions in -1..1."""
     network = header.network()
 
-    def act(obs: jax.Array) -> jax.Array:
-        return jnp.clip(network.mean(agent.params, network.normalize(agent, obs)), -1.0, 1.0)
+    def clipped(obs: jax.Array) -> jax.Array:
+        exploring = jnp.zeros(obs.shape[:1], bool)
+        return jnp.clip(act(network, agent, obs, exploring).action, -1.0, 1.0)
 
-    return act
+    return clipped
 
 
 def serialise(function: Function, size: int) -> bytes:
@@ -94,11 +96,7 @@ def export(run: Path, out: Path, console: Console) -> dict[str, Any]:
             new, or a file that does not do what the run's policy does.
     """
     config = read_config(run)
-    if not (run / "result.json").exists():
-        raise UserError(
-            f"the run in {run} is not finished; go on by "
-            f"`python -m lamour_jax.train --resume {run}`"
-        )
+    read_result(run)
     env = envs.load(config.env, engine="mujoco")
     program = None if config.stage == "original" else load_program(run, env)
     named = _policies(run, config)
@@ -106,9 +104,9 @@ def export(run: Path, out: Path, console: Console) -> dict[str, Any]:
     onnx = None if missing_for_onnx() else _Onnx()
     differences: dict[str, float] = {}
     for name, (header, agent) in named.items():
-        act, observations = policy_function(header, agent), random_observations(agent)
-        expected = np.asarray(jax.jit(act)(observations))
-        content = serialise(act, header.observation_size)
+        function, observations = policy_function(header, agent), random_observations(agent)
+        expected = np.asarray(jax.jit(function)(observations))
+        content = serialise(function, header.observation_size)
         (out / f"{name}.jax_export").write_bytes(content)
         again = jax.export.deserialize(bytearray(content)).call(observations)
         results = {f"{name}.jax_export": np.asarray(again)}
@@ -138,6 +136,7 @@ def export(run: Path, out: Path, console: Console) -> dict[str, Any]:
         "versions": system_facts()["versions"],
     }
     folder.write_json("export.json", facts)
+    folder.release()
     for name, difference in differences.items():
         console.say(f"  {name}: largest difference {difference:.1e} from the run's own policy")
     wrong = [name for name, difference in differences.items() if not difference <= TOLERANCE]
@@ -177,7 +176,7 @@ def _policies(run: Path, config: RunConfig) -> dict[str, tuple[PolicyHeader, Age
     named = {"policy": policies.load(run / "policy.npz")}
     if config.stage == "recovery":
         needs_dropout = METHODS[config.method].needs_dropout
-        named["original"] = policies.load_original(config.env, config.policy, needs_dropout)
+        named["original"] = originals.load(config.env, config.policy, needs_dropout)
     return named
 
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from envs import host_call
+from envs.physics import host_call
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds that the main thread has for coming back where there is nothing to save.

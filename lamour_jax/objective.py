@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ class Objective:
         reward: reward `()` of a transition, from the next `State` (before any restart) and the
             action as it was applied, `(action_size,)`.
         consolidation: weight `()` of staying close to the original policy in a state.
-        exploring: whether a state calls for exploration noise, `()` bool.
+        exploring: whether a state calls for exploration noise, `()` bool. In recovery training:
+            wherever the reward program's `is_recovered` does not say 1.
         original_acts: whether the frozen original policy acts in a state instead of the one that
             learns, `()` bool.
     """
@@ -43,9 +45,9 @@ class Objective:
         """Returns the objective in which a healthy robot's becoming unhealthy costs `cost`."""
 
         def reward(state: State, action: jax.Array) -> jax.Array:
-            return self.reward(state, action) - cost * state.info["falling"]
+            return self.reward(state, action) - cost * state.episode.falling
 
-        return Objective(reward, self.consolidation, self.exploring, self.original_acts)
+        return dataclasses.replace(self, reward=reward)
 
 
 def original_task() -> Objective:

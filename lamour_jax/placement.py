@@ -26,10 +26,13 @@ class Placement:
         """Spreads over `devices`; by default over this host's first one."""
         chosen = jax.local_devices()[:1] if devices is None else list(devices)
         self._mesh = Mesh(np.array(chosen), (_ENVS,))
-        self._spread: Sharding = NamedSharding(self._mesh, PartitionSpec(_ENVS))
+        # By the environments' axis: members of a population may stand before it.
+        specs = (PartitionSpec(_ENVS), PartitionSpec(None, _ENVS))
+        self._spread: list[Sharding] = [NamedSharding(self._mesh, spec) for spec in specs]
         self._everywhere: Sharding = NamedSharding(self._mesh, PartitionSpec())
         if self.size == 1:
-            self._spread = self._everywhere = SingleDeviceSharding(chosen[0])
+            self._everywhere = SingleDeviceSharding(chosen[0])
+            self._spread = [self._everywhere] * 2
 
     @property
     def size(self) -> int:
@@ -50,27 +53,32 @@ class Placement:
             batched, mesh=self._mesh, in_specs=spec, out_specs=spec, check_vma=False
         )
 
-    def place(self, tree: Any, spread: Callable[[Any], bool] = lambda leaf: False) -> Any:
-        """Returns concrete arrays put on the devices.
+    def place(
+        self, tree: Any, spread: Callable[[Any], bool] = lambda leaf: False, axis: int = 0
+    ) -> Any:
+        """Returns arrays of this host put on the devices.
 
         Args:
             tree: arrays; the same on every host.
-            spread: says of a leaf whether its leading axis, one entry for each environment, is
-                spread over the devices; otherwise each of them has all of it.
+            spread: says of a leaf whether its `axis`, one entry for each environment, is spread
+                over the devices; otherwise each of them has all of it.
+            axis: the environments'.
         """
-        return jax.tree.map(lambda leaf: _put(leaf, self._of(leaf, spread)), tree)
+        return jax.tree.map(lambda leaf: _put(leaf, self._of(leaf, spread, axis)), tree)
 
-    def constrain(self, tree: Any, spread: Callable[[Any], bool] = lambda leaf: False) -> Any:
-        """Does, inside a compiled program, what `place` does to concrete arrays."""
+    def constrain(
+        self, tree: Any, spread: Callable[[Any], bool] = lambda leaf: False, axis: int = 0
+    ) -> Any:
+        """Does, inside a compiled program, what `place` does to arrays of this host."""
         if self.size == 1:
             return tree
         return jax.tree.map(
-            lambda leaf: jax.lax.with_sharding_constraint(leaf, self._of(leaf, spread)), tree
+            lambda leaf: jax.lax.with_sharding_constraint(leaf, self._of(leaf, spread, axis)), tree
         )
 
-    def _of(self, leaf: Any, spread: Callable[[Any], bool]) -> Sharding:
+    def _of(self, leaf: Any, spread: Callable[[Any], bool], axis: int) -> Sharding:
         # XLA moves what is empty to every device, whatever it is told.
-        return self._spread if leaf.size and spread(leaf) else self._everywhere
+        return self._spread[axis] if leaf.size and spread(leaf) else self._everywhere
 
 
 def _put(leaf: jax.Array, sharding: Sharding) -> jax.Array:

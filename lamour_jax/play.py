@@ -22,16 +22,16 @@ import tyro
 
 import envs
 from envs import RecoveryEnv, State
-from envs.physics import EngineUnavailable
-from envs.render_process import beautify, camera_for
-from envs.rendering import VIDEO_FORMATS, RenderingUnavailable, render_frames, write_video
-from lamour_jax import recordings
+from envs.physics.interface import EngineUnavailable
+from envs.pictures.render_process import beautify, camera_for
+from envs.pictures.rendering import VIDEO_FORMATS, RenderingUnavailable, render_frames, write_video
 from lamour_jax.config import read_config
-from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
 from lamour_jax.evaluate import load_run
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import Agent
-from lamour_jax.report_page import FILE as REPORT
+from lamour_jax.report import recordings
+from lamour_jax.report.page import FILE as REPORT
 
 _VIDEO_FPS = 25.0
 _VIDEO_SIZE = (640, 480)
@@ -73,9 +73,9 @@ def play(arguments: Arguments) -> None:
         _check_display(arguments.run)
     else:
         _check_video(arguments.record)
-    config, controller, agent = load_run(arguments.run)
+    config, actor, agent = load_run(arguments.run)
     env = envs.load(config.env, start=start, engine="mujoco", terminate=False)
-    states = _states(env, controller, agent, chosen, seed)
+    states = _states(env, actor, agent, chosen, seed)
     if arguments.record is not None:
         _record(env, states, arguments.record, arguments.seconds)
     else:
@@ -137,7 +137,7 @@ def _check_video(file: Path) -> None:
 
 def _states(
     env: RecoveryEnv,
-    controller: Controller,
+    actor: Actor,
     agent: Agent,
     first: recordings.RecordedEpisode | None,
     seed: int,
@@ -146,7 +146,7 @@ def _states(
 
     def act(agent: Agent, state: State) -> State:
         batch = jax.tree.map(lambda leaf: leaf[None], state)
-        return env.step(state, controller(agent, batch)[0])
+        return env.step(state, actor(agent, batch).action[0])
 
     reset, step = jax.jit(env.reset), jax.jit(act)
     key = jax.random.key(seed)
@@ -167,14 +167,7 @@ def _begin_as(env: RecoveryEnv, state: State, episode: recordings.RecordedEpisod
         raise UserError(f"{recordings.FILE} in the run's folder was recorded of another robot")
 
     def begin(qpos: jax.Array, qvel: jax.Array) -> State:
-        data = env.engine.init(qpos, qvel)
-        healthy = env.is_healthy(data)
-        seen = {
-            "healthy": healthy,
-            "was_healthy": healthy,
-            "recovery_state": env.recovery_state(data),
-        }
-        return state.replace(data=data, obs=env.observe(data), info=state.info | seen)
+        return env.begin_at(qpos, qvel).replace(key=state.key)
 
     return jax.jit(begin)(episode.qpos[0], episode.qvel)
 

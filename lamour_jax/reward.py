@@ -7,20 +7,26 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envs import RecoveryEnv
+from envs import RecoveryEnv, registry
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from lamour_jax.reward_task import is_healthy_start, reward_task
-from lamour_jax.run_folder import RunFolder
-from reward_codegen import RewardCodeError, RewardProgram, compile_reward, gemini, library
-from reward_codegen.generate import Generation, GenerationSettings, RewardTask, generate
-from reward_codegen.language_model import LanguageModelError
-from reward_codegen.reply_cache import CachedModel, default_folder
+from reward_codegen import RewardCodeError, RewardProgram, compile_reward
 from reward_codegen.verify import Report, verify
+from reward_codegen.writer import models
+from reward_codegen.writer.cache import CachedModel, default_folder
+from reward_codegen.writer.generate import Generation, generate
+from reward_codegen.writer.language_model import LanguageModelError
+from reward_codegen.writer.steps import GenerationSettings
+from reward_codegen.writer.task import RewardTask
 
-SOURCES = "auto, library, gemini, or the path of a file with reward code"
+if TYPE_CHECKING:
+    from lamour_jax.run.folder import RunFolder
+
+SOURCES = "auto, library, model, or the path of a file with reward code"
 
 _LARGEST_FILE = 16_000_000  # bytes: far more than the compiler admits
 
@@ -64,24 +70,14 @@ def load_reward(
     say(f"reward code from {source}{why}")
     # A run may also be evaluated from a healthy start; what is recovered from is `ood` then.
     start = "ood" if is_healthy_start(env, config.start) else config.start
-    if kept is None and source == "gemini":
+    if kept is None and source == "model":
         task = reward_task(config.env, start, original=original, say=say)
-        generation = generate_with_gemini(config, task, folder.path / "generation", say)
-        best = generation.candidates[0]
-        reward = Reward(best.program, f"gemini/{best.model_version}", best.report)
+        reward = _written(config, task, folder, say)
     else:
-        sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
-        text = _text(config, source) if kept is None else kept[1]
-        program = _compile(text, source, sizes)
+        # Compiled first: what is refused is refused before anything else is built.
+        program = _compile(_text(config, source) if kept is None else kept[1], source, env)
         task = reward_task(config.env, start, original=original, picture=False)
-        reward = Reward(program, source, verify(program, task.probes))
-        errors = [found.message for found in reward.report.findings if found.severity == "error"]
-        if errors and config.reward_options.verification == "required":
-            raise UserError(
-                f"reward code from {source} compiles, but training on it would lead nowhere: "
-                f"{' '.join(errors)} To train on it all the same: "
-                "--set reward_options.verification=reported"
-            )
+        reward = Reward(program, source, _verify(config, program, source, task))
     if kept is None:
         save(reward, folder)
     for note in reward.program.notes:
@@ -94,6 +90,31 @@ def load_reward(
         f"score {reward.report.score:.2f}"
     )
     return reward
+
+
+def _written(config: RunConfig, task: RewardTask, folder: RunFolder, say: Say) -> Reward:
+    best = ask_model(config, task, folder.path / "generation", say).candidates[0]
+    version = best.model_version or config.reward_options.model
+    return Reward(best.program, f"model/{version}", best.report)
+
+
+def _compile(text: str | bytes, source: str, env: RecoveryEnv) -> RewardProgram:
+    try:
+        return compile_reward(text, state_size=env.recovery_state_size, action_size=env.action_size)
+    except RewardCodeError as error:
+        raise UserError(f"reward code from {source} was refused: {error}") from None
+
+
+def _verify(config: RunConfig, program: RewardProgram, source: str, task: RewardTask) -> Report:
+    report = verify(program, task.probes)
+    errors = [found.message for found in report.findings if found.severity == "error"]
+    if errors and config.reward_options.verification == "required":
+        raise UserError(
+            f"reward code from {source} compiles, but training on it would lead nowhere: "
+            f"{' '.join(errors)} To train on it all the same: "
+            "--set reward_options.verification=reported"
+        )
+    return report
 
 
 def save(reward: Reward, folder: RunFolder) -> None:
@@ -146,24 +167,25 @@ def _kept(folder: RunFolder) -> tuple[str, str] | None:
 
 
 def choose_source(config: RunConfig) -> tuple[str, str]:
-    """Returns `gemini`, `library/<env>` or a path, and in words why.
+    """Returns `model`, `library/<env>` or a path, and in words why.
 
     Raises:
         UserError: there is no reward code in the library for this robot.
     """
-    if config.reward == "gemini":
-        return "gemini", f" ({config.reward_options.model})"
-    if config.reward == "auto" and gemini.is_configured():
-        reason = "Vertex AI is set up" if gemini.uses_vertex() else f"{gemini.key_name()} is set"
-        return "gemini", f" ({config.reward_options.model}), since {reason}; else: --reward library"
+    name = config.reward_options.model
+    if config.reward == "model":
+        return "model", f" ({name})"
+    if config.reward == "auto" and (found := models.credentials(name)):
+        return "model", f" ({name}), since {found} is set; else: --reward library"
     if config.reward in ("auto", "library"):
-        if config.env not in library.names():
+        file = registry.get(config.env).file("reward.py")
+        if not file.is_file():
             raise UserError(
-                f"no library reward for {config.env!r}; known: {', '.join(library.names())}. "
-                "Pass a file with reward code: --reward PATH"
+                f"no reward ships with {config.env!r}: {file} does not exist. Write it, or pass a "
+                "file with reward code: --reward PATH"
             )
-        no_key = ", since no API key is set (GEMINI_API_KEY)" if config.reward == "auto" else ""
-        return f"library/{config.env}", no_key
+        no_key = f", since no API key is set ({models.key_name(name)})"
+        return f"library/{config.env}", no_key if config.reward == "auto" else ""
     return config.reward, ""
 
 
@@ -182,22 +204,15 @@ def read_reward_file(path: Path) -> bytes:
 
 def _text(config: RunConfig, source: str) -> str | bytes:
     if source == f"library/{config.env}":
-        return library.source(config.env)
+        return registry.get(config.env).file("reward.py").read_bytes()
     try:
         return read_reward_file(Path(source))
     except UserError as error:
         raise UserError(f"--reward {error}; give {SOURCES}") from None
 
 
-def _compile(text: str | bytes, source: str, sizes: dict[str, int]) -> RewardProgram:
-    try:
-        return compile_reward(text, **sizes)
-    except RewardCodeError as error:
-        raise UserError(f"reward code from {source} was refused: {error}") from None
-
-
-def generate_with_gemini(config: RunConfig, task: RewardTask, folder: Path, say: Say) -> Generation:
-    """Asks Gemini, or the cache of its replies, for reward programs.
+def ask_model(config: RunConfig, task: RewardTask, folder: Path, say: Say) -> Generation:
+    """Asks the language model, or the cache of its replies, for reward programs.
 
     The seed of the run plays no part: all seeds of a robot train on the same program.
 
@@ -206,7 +221,7 @@ def generate_with_gemini(config: RunConfig, task: RewardTask, folder: Path, say:
     """
     settings = config.reward_options
     model = CachedModel(
-        gemini.GeminiModel(settings.model, say), default_folder(), settings.regenerate, say
+        models.language_model(settings.model, say), default_folder(), settings.regenerate, say
     )
     try:
         return generate(
@@ -223,7 +238,7 @@ def generate_with_gemini(config: RunConfig, task: RewardTask, folder: Path, say:
     except LanguageModelError as error:
         raise UserError(
             f"{error}\n(--reward library trains with the program that ships)"
-            if config.env in library.names()
+            if registry.get(config.env).file("reward.py").is_file()
             else str(error)
         ) from None
     except OSError as error:

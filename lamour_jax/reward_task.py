@@ -17,13 +17,13 @@ import numpy as np
 
 import envs
 from envs import RecoveryEnv, State
-from envs.rendering import RenderingUnavailable, render_image
-from lamour_jax import policies, recoveries
-from lamour_jax.controller import Controller
+from envs.pictures.rendering import RenderingUnavailable, render_image
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.networks import ActorCritic, Agent
-from reward_codegen.generate import RewardTask
 from reward_codegen.verify import Probes
+from reward_codegen.writer.task import RewardTask
 
 _SEED = 3_000_017  # of the probes: they are the same for every run and seed
 _STARTS = 64  # out-of-distribution starts
@@ -64,7 +64,7 @@ def reward_task(
     if start not in known:
         raise UserError(f"unknown start {start!r} for {name}; known: {', '.join(known)}")
     if original is None:
-        header, agent = policies.load_original(name, policy)
+        header, agent = originals.load(name, policy)
         original = (header.network(), agent)
     # The probes are few: the host's engine makes them at once, whatever training runs on.
     with _on_host():
@@ -148,12 +148,12 @@ def make_probes(
         ]
     )
     qvel = first[1][:, None] + fractions[None, :, None] * (last[1] - first[1])[:, None]
-    recorded = recoveries.load(env.name)
+    recorded = recorded_recoveries(env)
     size, actions = env.recovery_state_size, env.action_size
     magnitudes = 10.0 ** rng.uniform(1.0, 6.0, (_EXTREME - 1, 1))
     extreme = magnitudes * rng.uniform(-1.0, 1.0, (_EXTREME - 1, size))
     return Probes(
-        ood=np.asarray(starts.info["recovery_state"]),
+        ood=np.asarray(starts.recovery_state),
         original=original,
         between=_states_on(env, qpos, qvel),
         recorded=None if recorded is None else _states_on(env, *recorded),
@@ -171,7 +171,7 @@ def make_probes(
 
 def _states_on(env: RecoveryEnv, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
     """Returns what reward programs see along paths, `(paths, states, state_size)`."""
-    see = jax.jit(jax.vmap(jax.vmap(lambda q, v: env.recovery_state(env.engine.init(q, v)))))
+    see = jax.jit(jax.vmap(jax.vmap(lambda q, v: env.begin_at(q, v).recovery_state)))
     return np.asarray(see(jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32)))
 
 
@@ -180,17 +180,17 @@ def _visited_by(
 ) -> dict[str, np.ndarray]:
     """What the policy visits, all steps of all episodes in one row; `healthy` ends with a fall."""
 
-    act = Controller(network)
+    act = Actor(network)
 
     def run(key: jax.Array) -> dict[str, jax.Array]:
         def step(state: State, _: None) -> tuple[State, dict[str, jax.Array]]:
             seen = {
-                "state": state.info["recovery_state"],
+                "state": state.recovery_state,
                 "qpos": state.data.qpos,
                 "qvel": state.data.qvel,
-                "healthy": state.info["healthy"] & ~state.info["fell"],
+                "healthy": state.episode.healthy & ~state.episode.fell,
             }
-            return jax.vmap(env.step)(state, act(agent, state)), seen
+            return jax.vmap(env.step)(state, act(agent, state).action), seen
 
         state = jax.vmap(env.reset)(jax.random.split(key, _EPISODES))
         return jax.lax.scan(step, state, length=_STEPS)[1]
@@ -228,23 +228,44 @@ def _slerp(first: np.ndarray, last: np.ndarray, fraction: float) -> np.ndarray:
     return parts / np.sin(angle)
 
 
-def state_in_words(description: str, obs: np.ndarray) -> str:
-    """Returns a line for each state entry that is not 0, with its meaning from the description."""
+def state_in_words(description: str, state: np.ndarray) -> str:
+    """Returns every entry of a state that is not 0, with its meaning where that is known.
+
+    Args:
+        description: of the environment; a table under "## State" says what entries mean.
+        state: `(state_size,)`.
+    """
     table = description.partition("\n## State")[2].partition("\n## ")[0]
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
         for line in table.splitlines()
         if re.match(r"\| *\d+ *(\|[^|]*){3}", line)
     ]
+    meanings = {int(row[0]): (row[2], row[3].strip("-")) for row in rows}
     lines = []
-    for row in rows:
-        index, meaning, unit = int(row[0]), row[2], row[3]
-        if index >= len(obs):
-            continue  # of a description that is not ours
-        value = float(obs[index])
-        if abs(value) >= 5e-4:
-            lines.append(f"- state[{index}] = {value:.3f} {unit.replace('-', '')}: {meaning}")
-    return "\n".join([*lines, "- all other entries of the state are 0"])
+    unnamed: list[int] = []  # neighbours without a meaning share a line
+
+    def end_of_line() -> None:
+        if unnamed:
+            values = ", ".join(f"{state[index]:.3f}" for index in unnamed)
+            last = f" to state[{unnamed[-1]}]" if len(unnamed) > 1 else ""
+            lines.append(f"- state[{unnamed[0]}]{last} = {values}")
+            unnamed.clear()
+
+    shown = np.flatnonzero(~(np.abs(state) < 5e-4)).tolist()  # NaN too
+    for index in shown:
+        if index in meanings or len(unnamed) == 10 or unnamed[-1:] not in ([], [index - 1]):
+            end_of_line()
+        if index in meanings:
+            meaning, unit = meanings[index]
+            value = f"{state[index]:.3f} {unit}".strip()
+            lines.append(f"- state[{index}] = {value}: {meaning}")
+        else:
+            unnamed.append(index)
+    end_of_line()
+    if len(shown) < len(state):
+        lines.append(f"- {'all other' if shown else 'all'} entries of the state are 0")
+    return "\n".join(lines)
 
 
 def _get(name: str) -> type[RecoveryEnv]:
@@ -256,12 +277,14 @@ def _get(name: str) -> type[RecoveryEnv]:
 
 def _pose(env: RecoveryEnv, start: str) -> tuple[jax.Array, jax.Array]:
     """Positions and velocities at a start, without its noise; the first pose of a bank."""
-    qpos = np.atleast_2d(env.all_starts()[start].qpos)[0]
-    return jnp.asarray(qpos, jnp.float32), jnp.zeros(env.model.nv)
+    begin = env.all_starts()[start]
+    qpos = np.atleast_2d(begin.qpos)[0]
+    qvel = np.broadcast_to(np.atleast_2d(begin.qvel)[0], env.model.nv)
+    return jnp.asarray(qpos, jnp.float32), jnp.asarray(qvel, jnp.float32)
 
 
 def _state(env: RecoveryEnv, start: str) -> jax.Array:
-    return env.recovery_state(env.engine.init(*_pose(env, start)))
+    return env.begin_at(*_pose(env, start)).recovery_state
 
 
 def _picture(env: RecoveryEnv, start: str, say: Say) -> bytes | None:
@@ -283,3 +306,23 @@ def _on_host() -> contextlib.AbstractContextManager[object]:
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:
         return contextlib.nullcontext()
+
+
+def recorded_recoveries(
+    robot: RecoveryEnv | type[RecoveryEnv],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns how trained robots came back, state by state; None if none ship with the robot.
+
+    Reward code is tried on them before anyone trains on it: a reward should rise along a recovery
+    that happened, not only along a straight line between two poses. `lamour_jax.recoveries` records
+    them.
+
+    Returns:
+        Positions `(recoveries, states, nq)` and velocities `(recoveries, states, nv)`, float32,
+        from an out-of-distribution start to the step from which on the robot stayed healthy.
+    """
+    file = robot.file("recoveries.npz")
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as arrays:
+        return arrays["qpos"], arrays["qvel"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from envs.mujoco_engine import available_cores
-from envs.physics import resolve
+from envs.physics.choice import resolve
+from envs.physics.mujoco_engine import available_cores
 from lamour_jax.config import Precision
 from lamour_jax.errors import UserError
 

@@ -16,17 +16,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from reward_codegen.errors import RewardCodeError
-from reward_codegen.gemini import DEFAULT_MODEL, GeminiModel
-from reward_codegen.generate import GenerationSettings, generate
-from reward_codegen.language_model import LanguageModelError
 from reward_codegen.program import RewardProgram, compile_reward
-from reward_codegen.reply_cache import CachedModel, default_folder
 from reward_codegen.show import describe
 from reward_codegen.verify import verify
+from reward_codegen.writer.cache import CachedModel, default_folder
+from reward_codegen.writer.generate import Generation, generate
+from reward_codegen.writer.language_model import LanguageModelError
+from reward_codegen.writer.models import language_model
+from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
+from reward_codegen.writer.steps import GenerationSettings
+
+if TYPE_CHECKING:
+    from lamour_jax.run.folder import RunFolder
 
 _LARGEST_FILE = 16_000_000  # bytes: far more than the compiler admits
 
@@ -37,63 +43,65 @@ class _Failure(Exception):
 
 @dataclass(frozen=True)
 class Generate:
-    """Ask Gemini for reward code for an environment; needs GEMINI_API_KEY, or cached replies.
+    """Ask a language model for reward code for a robot.
 
-    Writes the best program to reward.py in a new folder, and every attempt beside it.
+    Set GEMINI_API_KEY for a Gemini model. Set OPENAI_API_KEY, or OPENAI_BASE_URL for another
+    server, for openai/NAME. Replies in the cache need neither. The best program is written to
+    reward.py in a new folder, and every attempt beside it.
     """
 
     env: str
-    """Robot, such as ant."""
+    """Robot, such as ant, or FILE.py:CLASS."""
     start: str = "ood"
     """The start to recover from."""
     model: str = DEFAULT_MODEL
-    """Gemini model."""
+    """A Gemini model, or openai/NAME for a service that speaks the OpenAI protocol."""
     candidates: int = 1
-    """Programs to ask for; those that verify are kept, best first."""
+    """How many programs to ask for. All that pass verification are kept, best first."""
     repairs: int = 3
     """How often a program that cannot be used is sent back with the reason."""
     temperature: float = 0.8
-    """Of sampling several candidates; a single one is asked for at 0."""
+    """Sampling temperature for several candidates. One candidate is asked for at 0."""
     seed: int = 0
-    """Of sampling."""
+    """Seed of sampling."""
     regenerate: bool = False
     """Ask again instead of using cached replies."""
     shift: bool = False
-    """Lower a reward that is not always negative, instead of sending it back."""
+    """Lower a reward that is not always negative instead of sending it back."""
     policy: str = ""
-    """Path of the original policy; the shipped one by default."""
+    """Path of the original policy. The default is the one that ships."""
     out: Path | None = None
-    """New folder for the result; runs/<time>-reward-<env> by default."""
+    """New folder for the result. The default is runs/<time>-reward-<env>."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Compile a file with reward code, or a raw reply, and try it on states of an environment."""
+    """Compile a file with reward code, or a model's reply, and test it on states of a robot."""
 
     file: tyro.conf.Positional[Path]
     """The file."""
     env: str
-    """Robot, such as ant."""
+    """Robot, such as ant, or FILE.py:CLASS."""
     start: str = "ood"
     """The start to recover from."""
     policy: str = ""
-    """Path of the original policy; the shipped one by default."""
+    """Path of the original policy. The default is the one that ships."""
 
 
 @dataclass(frozen=True)
 class Show:
-    """Print a file with reward code, or a raw reply, as it was understood."""
+    """Print how a file with reward code, or a model's reply, was understood."""
 
     file: tyro.conf.Positional[Path]
     """The file."""
     env: str = ""
-    """Robot whose sizes of state and action it is for; found out by trying, by default."""
+    """Robot that gives the sizes of state and action. By default the first robot that fits."""
     state_size: int | None = None
     """Entries of a state, instead of a robot."""
     action_size: int | None = None
     """Entries of an action, instead of a robot."""
     jaxpr: bool = False
-    """Print what each function computes, as JAX sees it."""
+    """Also print what each function computes, in JAX's notation."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -128,19 +136,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _generate(arguments: Generate) -> int:
-    for name, least in (("candidates", 1), ("repairs", 0), ("seed", 0)):
-        if getattr(arguments, name) < least:
-            raise _Failure(f"--{name} must be at least {least}, not {getattr(arguments, name)}")
-    if not 0.0 <= arguments.temperature <= 2.0:
-        raise _Failure(f"--temperature must be between 0 and 2, not {arguments.temperature}")
+    _check_numbers(arguments)
     from lamour_jax.reward_task import reward_task
-    from lamour_jax.run_folder import RunFolder
+    from lamour_jax.run.folder import RunFolder
 
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
     task = reward_task(arguments.env, arguments.start, arguments.policy, say=_say)
     folder = RunFolder(arguments.out or Path("runs") / f"{stamp}-reward-{task.name}")
     _say(f"every attempt is written to {folder.path / 'generation'}")
-    model = GeminiModel(arguments.model, _say)
+    model = language_model(arguments.model, _say)
     generation = generate(
         task,
         CachedModel(model, default_folder(), arguments.regenerate, _say),
@@ -154,6 +158,24 @@ def _generate(arguments: Generate) -> int:
         ),
         _say,
     )
+    _write_programs(generation, folder)
+    print(generation.candidates[0].report.text())
+    print(
+        f"train on it: python -m lamour_jax.train --env {arguments.env} "
+        f"--reward {folder.path / 'reward.py'}"
+    )
+    return 0
+
+
+def _check_numbers(arguments: Generate) -> None:
+    for name, least in (("candidates", 1), ("repairs", 0), ("seed", 0)):
+        if getattr(arguments, name) < least:
+            raise _Failure(f"--{name} must be at least {least}, not {getattr(arguments, name)}")
+    if not 0.0 <= arguments.temperature <= 2.0:
+        raise _Failure(f"--temperature must be between 0 and 2, not {arguments.temperature}")
+
+
+def _write_programs(generation: Generation, folder: RunFolder) -> None:
     for place, candidate in enumerate(generation.candidates):
         name = "reward" if place == 0 else f"reward_{place + 1:02}"
         folder.write_text(f"{name}.py", candidate.program.source)
@@ -163,13 +185,6 @@ def _generate(arguments: Generate) -> int:
             f"{folder.path / name}.py: score {candidate.report.score:.3f}, "
             f"sha256 {candidate.program.sha256[:12]}, from {candidate.attempt}"
         )
-    best = generation.candidates[0]
-    print(best.report.text())
-    print(
-        f"train on it: python -m lamour_jax.train --env {arguments.env} "
-        f"--reward {folder.path / 'reward.py'}"
-    )
-    return 0
 
 
 def _check(arguments: Check) -> int:

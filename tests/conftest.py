@@ -21,7 +21,7 @@ import pytest  # noqa: E402
 from tests.reward_codegen.gemini_server import GeminiServer, asked_instead  # noqa: E402
 
 for _name in list(os.environ):
-    if _name.startswith(("GOOGLE_", "GEMINI_")):
+    if _name.startswith(("GOOGLE_", "GEMINI_", "OPENAI_")):
         del os.environ[_name]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lamour_jax.methods import baselines, lamour, lamour_switch, sero
 from lamour_jax.methods.method import Ingredients, Method
 from lamour_jax.objective import Objective
@@ -28,7 +30,10 @@ def make_objective(name: str, ingredients: Ingredients) -> Objective:
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     objective = METHODS[name].build(ingredients)
-    return objective.with_fall_cost(ingredients.coefficients.fall_cost)
+    return dataclasses.replace(
+        objective.with_fall_cost(ingredients.coefficients.fall_cost),
+        exploring=lambda state: ~ingredients.is_recovered(state),
+    )
 
 
 __all__ = ["METHODS", "Ingredients", "Method", "make_objective"]

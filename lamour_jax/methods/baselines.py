@@ -10,13 +10,9 @@ from lamour_jax.objective import Objective
 
 ENV_REWARD = Method(
     "the original task's reward everywhere",
-    lambda ingredients: Objective(
-        reward=lambda state, action: state.info["task_reward"], exploring=ingredients.unrecovered
-    ),
+    lambda ingredients: Objective(reward=lambda state, action: state.episode.task_reward),
 )
 ZERO_REWARD = Method(
     "the original task's reward while healthy, 0 while not",
-    lambda ingredients: Objective(
-        reward=lambda state, action: state.reward, exploring=ingredients.unrecovered
-    ),
+    lambda ingredients: Objective(reward=lambda state, action: state.reward),
 )

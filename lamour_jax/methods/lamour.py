@@ -11,12 +11,11 @@ from lamour_jax.objective import Objective, zero
 
 def _build(ingredients: Ingredients, consol_coef: float) -> Objective:
     def consolidation(state: State) -> jax.Array:
-        return consol_coef * ingredients.recovered(state)
+        return consol_coef * ingredients.is_recovered(state)
 
     return Objective(
         reward=ingredients.task_or(ingredients.recovery_reward),
         consolidation=consolidation if consol_coef else zero,
-        exploring=ingredients.unrecovered,
     )
 
 

@@ -13,8 +13,7 @@ from lamour_jax.objective import Objective
 def _build(ingredients: Ingredients) -> Objective:
     return Objective(
         reward=ingredients.task_or(ingredients.recovery_reward),
-        exploring=ingredients.unrecovered,
-        original_acts=ingredients.recovered,
+        original_acts=ingredients.is_recovered,
     )
 
 

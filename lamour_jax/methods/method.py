@@ -34,19 +34,15 @@ class Ingredients:
     network: ActorCritic
     original: Agent
 
-    def recovered(self, state: State) -> jax.Array:
-        """Whether `is_recovered` says 1 of a state, `()` bool."""
-        return self.program.is_recovered(state.info["recovery_state"]) == 1
-
-    def unrecovered(self, state: State) -> jax.Array:
-        """Whether it says 0."""
-        return ~self.recovered(state)
+    def is_recovered(self, state: State) -> jax.Array:
+        """Whether the program's `is_recovered` says 1 of a state, `()` bool."""
+        return self.program.is_recovered(state.recovery_state) == 1
 
     def recovery_reward(self, state: State, action: jax.Array) -> jax.Array:
         """The model's reward of a transition, `()`, not scaled; where it is NaN, the learner
         leaves the sample out.
         """
-        return self.program.calculate_reward(state.info["recovery_state"], action)
+        return self.program.calculate_reward(state.recovery_state, action)
 
     def task_or(
         self, auxiliary: Callable[[State, jax.Array], jax.Array]
@@ -55,7 +51,7 @@ class Ingredients:
 
         def reward(state: State, action: jax.Array) -> jax.Array:
             scaled = self.coefficients.aux_coef * auxiliary(state, action)
-            return jnp.where(state.info["healthy"], state.info["task_reward"], scaled)
+            return jnp.where(state.episode.healthy, state.episode.task_reward, scaled)
 
         return reward
 

@@ -1,7 +1,8 @@
 """Policies as small files: arrays and a JSON header in one `.npz`, nothing executable.
 
-The original policies that ship lie beside this file, one a robot. How each was trained stands in
-its header (`command`, `env_steps`, `ordinary_return`, ...) and in `README.md`.
+A robot's original policy is `policy.npz` among its own files, the one trained with dropout
+`policy-dropout.npz`. How each was trained stands in its header (`command`, `env_steps`,
+`ordinary_return`, ...) and in `envs/robots/README.md`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,14 @@ import numpy as np
 
 import envs
 from envs.mirror import Mirror
-from lamour_jax.config import RunConfig
+from lamour_jax.config import RunConfig, changed
 from lamour_jax.errors import UserError
-from lamour_jax.ppo.networks import ActorCritic, Agent
-from lamour_jax.run_folder import write_bytes
+from lamour_jax.files import write_bytes
+from lamour_jax.methods.sero import DropoutPolicy
+from lamour_jax.ppo.networks import ActorCritic, Agent, PolicyNetwork
 
 FORMAT_VERSION = 1
 _HEADER = "header"
-_WITH_DROPOUT = "-dropout"
-_SET_DROPOUT = " --set ppo.dropout=0.1"
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class PolicyHeader:
         dropout: share of hidden units that was left out while it was trained.
         output: what its mean actions pass through, `linear` or `tanh`.
         mirror: by which it treats both sides alike, if it does.
+        critic_observation_size: of what its critic sees; 0 where that is what the policy sees.
         provenance: how it came to be and what it was measured at, as plain JSON.
         format_version: of this file format.
     """
@@ -56,19 +56,17 @@ class PolicyHeader:
     dropout: float = 0.0
     output: str = "linear"
     mirror: Mirror | None = None
+    critic_observation_size: int = 0
     format_version: int = FORMAT_VERSION
 
     def network(self) -> ActorCritic:
         """Returns the networks that the parameters belong to."""
-        return ActorCritic(
-            self.observation_size,
-            self.action_size,
-            self.hidden_sizes,
-            self.activation,
-            self.dropout,
-            self.output,
-            self.mirror,
+        shape = (self.observation_size, self.action_size, self.hidden_sizes)
+        layers = (*shape, self.activation, self.output)
+        policy = (
+            DropoutPolicy(*layers, dropout=self.dropout) if self.dropout else PolicyNetwork(*layers)
         )
+        return ActorCritic(policy, self.mirror, self.critic_observation_size)
 
     def derived(self, provenance: dict[str, Any]) -> PolicyHeader:
         """Returns the header of a policy trained further from this one."""
@@ -107,122 +105,103 @@ def load(path: Path) -> tuple[PolicyHeader, Agent]:
             )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        fields = json.loads(str(arrays.pop(_HEADER)))
-        if not isinstance(fields, dict):
-            raise ValueError("its header is not an object")
-        version = fields.get("format_version")
-        if version != FORMAT_VERSION:
-            raise UserError(
-                f"policy file {path} has format version {version}; this release reads "
-                f"{FORMAT_VERSION}"
-            )
-        fields["hidden_sizes"] = tuple(fields["hidden_sizes"])
-        if fields.get("mirror") is not None:
-            fields["mirror"] = Mirror.from_json(fields["mirror"])
-        header = PolicyHeader(**fields)
-        template = jax.eval_shape(lambda: header.network().init(jax.random.key(0), 1.0))
-        leaves = {}
-        for name, expected in _named_leaves(template).items():
-            if arrays[name].shape != expected.shape:
-                raise ValueError(name)
-            leaves[name] = jnp.asarray(arrays[name], expected.dtype)
+        header = _read_header(path, json.loads(str(arrays.pop(_HEADER))))
+        return header, _read_agent(header, arrays)
     except FileNotFoundError:
         raise UserError(f"policy file {path} does not exist") from None
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except _DAMAGE as error:
         raise UserError(
             f"policy file {path} is damaged or not a policy file ({type(error).__name__}: {error})"
         ) from None
-    structure = jax.tree.structure(template)
-    return header, jax.tree.unflatten(structure, list(leaves.values()))
 
 
-def names(dropout: bool = False) -> list[str]:
-    """Returns the robots whose original policy ships, or the one trained with dropout."""
-    files = (Path(entry.name) for entry in resources.files(__name__).iterdir())
-    stems = [file.stem for file in files if file.suffix == ".npz"]
-    return sorted(
-        stem.removesuffix(_WITH_DROPOUT)
-        for stem in stems
-        if stem.endswith(_WITH_DROPOUT) == dropout
-    )
+# What reading a file raises that is not a policy file.
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
-def original_file(env: str, path: str = "", dropout: bool = False) -> Path:
-    """Returns where the original policy of a robot is: `path`, or the file that ships.
-
-    Nothing is read, and no device is touched.
-
-    Raises:
-        UserError: nothing ships for this robot, or nothing is at `path`.
-    """
-    if path:
-        if not Path(path).exists():
-            raise UserError(f"policy file {path} does not exist")
-        return Path(path)
-    robot = _name_of(env)
-    name = f"{robot}{_WITH_DROPOUT}" if dropout else robot
-    file = Path(str(resources.files(__name__) / f"{name}.npz"))
-    if not file.exists():
-        with_dropout, setting = (" trained with dropout", _SET_DROPOUT) if dropout else ("", "")
+def _read_header(path: Path, fields: Any) -> PolicyHeader:
+    if not isinstance(fields, dict):
+        raise ValueError("its header is not an object")
+    version = fields.get("format_version")
+    if version != FORMAT_VERSION:
         raise UserError(
-            f"no original policy{with_dropout} ships for {robot!r}; train one with `python -m "
-            f"lamour_jax.train --stage original --env {env}{setting}` and pass it by --policy, or "
-            f"--set policy=FILE"
+            f"policy file {path} has format version {version}; this release reads {FORMAT_VERSION}"
         )
-    return file
+    fields["hidden_sizes"] = tuple(fields["hidden_sizes"])
+    if fields.get("mirror") is not None:
+        fields["mirror"] = Mirror.from_json(fields["mirror"])
+    return PolicyHeader(**fields)
 
 
-def load_original(env: str, path: str = "", dropout: bool = False) -> tuple[PolicyHeader, Agent]:
-    """Reads the original policy of a robot: the one at `path`, or the one that ships.
-
-    At `path` is a policy file, or the folder of a Brax or Playground PPO checkpoint.
-
-    With `dropout`, it must be one that was trained with dropout.
-
-    Raises:
-        UserError: nothing ships for this robot, the file is bad, it is another robot's, or was
-            trained without dropout though that is needed.
-    """
-    robot = _name_of(env)
-    file = original_file(env, path, dropout)
-    if file.is_dir():
-        # Imported here: it makes headers of this module.
-        from lamour_jax.policies import brax_checkpoint
-
-        header, agent = brax_checkpoint.load(file, envs.load(env, engine="mujoco"))
-    else:
-        header, agent = load(file)
-    if header.env != robot:
-        raise UserError(f"policy file {file} is for {header.env!r}, not for {robot!r}")
-    if dropout and not header.dropout:
-        raise UserError(
-            f"policy file {file} was trained without dropout, which this method needs; train one "
-            f"with `python -m lamour_jax.train --stage original --env {env}{_SET_DROPOUT}`"
-        )
-    return header, agent
+def _read_agent(header: PolicyHeader, arrays: dict[str, np.ndarray]) -> Agent:
+    template = jax.eval_shape(lambda: header.network().init(jax.random.key(0), 1.0))
+    leaves = []
+    for name, expected in _named_leaves(template).items():
+        if arrays[name].shape != expected.shape:
+            raise ValueError(name)
+        leaves.append(jnp.asarray(arrays[name], expected.dtype))
+    agent: Agent = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    return agent
 
 
 def with_shape_of(header: PolicyHeader, config: RunConfig) -> RunConfig:
     """Returns the settings of a run that starts from a policy: its networks are the policy's."""
-    ppo = dataclasses.replace(
-        config.ppo,
-        hidden_sizes=header.hidden_sizes,
-        activation=header.activation,
-        dropout=header.dropout,
-        output=header.output,
-        mirror=header.mirror is not None,
+    shape = {
+        "hidden_sizes": header.hidden_sizes,
+        "activation": header.activation,
+        "dropout": header.dropout,
+        "output": header.output,
+        "mirror": header.mirror is not None,
+    }
+    return changed(config, {f"ppo.{name}": value for name, value in shape.items()})
+
+
+def fresh_header(env: envs.RecoveryEnv, config: RunConfig) -> PolicyHeader:
+    """Returns the header of policies for `env` that are trained from scratch.
+
+    Raises:
+        UserError: both sides are to be treated alike, and the robot does not say how.
+    """
+    ppo = config.ppo
+    return PolicyHeader(
+        env=env.name,
+        observation_size=env.observation_size,
+        action_size=env.action_size,
+        hidden_sizes=ppo.hidden_sizes,
+        activation=ppo.activation,
+        dropout=ppo.dropout,
+        output=ppo.output,
+        mirror=mirror_of(env) if ppo.mirror else None,
+        critic_observation_size=env.critic_observation_size,
+        provenance={},
     )
-    return dataclasses.replace(config, ppo=ppo)
+
+
+def mirror_of(robot: envs.RecoveryEnv | type[envs.RecoveryEnv]) -> Mirror:
+    """Returns what `ppo.mirror` needs to know of a robot.
+
+    Raises:
+        UserError: it does not say.
+    """
+    mirror = robot.mirror()
+    if mirror is None:
+        raise UserError(
+            f"ppo.mirror: {robot.name} does not say what it looks like in a mirror "
+            "(RecoveryEnv.mirror); set it to false"
+        )
+    return mirror
+
+
+def with_dropout(header: PolicyHeader, agent: Agent, dropout: float) -> tuple[PolicyHeader, Agent]:
+    """Returns a policy as one that is trained on with a share of hidden units left out."""
+    header = dataclasses.replace(header, dropout=dropout)
+    if not dropout:
+        return header, agent.replace(auxiliary=None)
+    known = agent.auxiliary or header.network().policy.statistics()
+    return header, agent.replace(auxiliary=known)
 
 
 def is_pickle(path: Path) -> bool:
@@ -232,11 +211,12 @@ def is_pickle(path: Path) -> bool:
     return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
-def _name_of(env: str) -> str:
-    return envs.registry.get(env).name if envs.own.is_own(env) else env
-
-
 def _named_leaves(agent: Agent) -> dict[str, Any]:
-    """Returns the agent's leaves by dotted path, in the order of `jax.tree.leaves`."""
+    """Returns the agent's leaves by dotted path, in the order of `jax.tree.leaves`.
+
+    What a policy's network keeps is named by itself.
+    """
     paths, _ = jax.tree_util.tree_flatten_with_path(agent)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+    leaves = [leaf for _, leaf in paths]
+    return {name.removeprefix("auxiliary."): leaf for name, leaf in zip(names, leaves, strict=True)}

@@ -1,15 +1,14 @@
-"""The policy and the critic: two flax networks, their parameters, and the action distribution."""
+"""The policy and the critic: two networks, their parameters, and the statistics they assume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from brax.training.acme import running_statistics
-from brax.training.distribution import NormalDistribution
 from flax import struct
 
 from envs.mirror import Mirror
@@ -20,12 +19,6 @@ OUTPUTS = {"linear": lambda x: x, "tanh": nn.tanh}
 # Observations further than this many standard deviations out are clipped. An out-of-distribution
 # pose lies up to 30 out: the usual clip at 5 or 10 would hide it.
 MAX_NORMALIZED_OBSERVATION = 40.0
-# Passes through the network that estimate the variance of its hidden units (SeRO, official code).
-DROPOUT_PASSES = 30
-
-
-# Factors of each hidden layer's units, `(..., units)`: 0 where a unit is dropped.
-DropoutMasks = tuple[jax.Array, ...]
 
 
 class MLP(nn.Module):
@@ -44,19 +37,70 @@ class MLP(nn.Module):
     output: str = "linear"
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, masks: DropoutMasks | None = None, hidden: bool = False
-    ) -> jax.Array:
-        """Returns the output, or the last hidden layer if `hidden`."""
-        for index, size in enumerate(self.layer_sizes[:-1]):
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for size in self.layer_sizes[:-1]:
             x = nn.Dense(size, kernel_init=nn.initializers.orthogonal(2**0.5))(x)
             x = ACTIVATIONS[self.activation](x)
-            if masks is not None:
-                x = x * masks[index]
-        if hidden:
-            return x
         last = nn.initializers.orthogonal(self.output_scale)
         return OUTPUTS[self.output](nn.Dense(self.layer_sizes[-1], kernel_init=last)(x))
+
+
+class PolicyNetwork:
+    """A policy's network: normalised observations to mean actions.
+
+    A method may bring one that draws something at random for each transition, or that keeps
+    statistics of what it has seen (`methods.sero`); this one does neither.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        hidden_sizes: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+        output: str = "linear",
+    ):
+        """Builds a multi-layer perceptron.
+
+        Args:
+            observation_size, action_size: of the environment.
+            hidden_sizes: units of the hidden layers.
+            activation: a name of `ACTIVATIONS`, after each of them.
+            output: a name of `OUTPUTS`, what mean actions pass through.
+
+        Raises:
+            ValueError: `activation` is not in `ACTIVATIONS`.
+        """
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"unknown activation {activation!r}; known: {', '.join(sorted(ACTIVATIONS))}"
+            )
+        self.observation_size = observation_size
+        self.action_size = action_size
+        self.hidden_sizes = tuple(hidden_sizes)
+        self.activation = activation
+        self.output = output
+        self._mlp = MLP((*hidden_sizes, action_size), activation, 0.01, output)
+
+    def init(self, key: jax.Array) -> Any:
+        """Returns fresh parameters."""
+        return self._mlp.init(key, jnp.zeros((self.observation_size,)))
+
+    def mean(self, params: Any, normalized_obs: jax.Array, drawn: Any = None) -> jax.Array:
+        """Returns mean actions `(..., action_size)`; `drawn` is what `draw` gave, or None."""
+        return jnp.asarray(self._mlp.apply(params, normalized_obs))
+
+    def draw(self, key: jax.Array, count: int) -> Any:
+        """Returns what acting draws for `count` transitions, the loss to use it again; None."""
+        return None
+
+    def statistics(self) -> Any:
+        """Returns the statistics of a fresh policy (`Agent.auxiliary`); None."""
+        return None
+
+    def observed(self, statistics: Any, params: Any, normalized_obs: jax.Array) -> Any:
+        """Returns the statistics after an iteration's observations `(time, envs, size)`."""
+        return statistics
 
 
 class AgentParams(struct.PyTreeNode):
@@ -81,155 +125,89 @@ class Agent(struct.PyTreeNode):
         params: see `AgentParams`.
         observation_statistics: Brax running statistics, `(observation_size,)`.
         value_statistics: Brax running statistics of the value targets, `()`.
-        max_hidden_variance: the largest variance under dropout that each unit of the policy's last
-            hidden layer reached while the original policy was trained; none without dropout.
+        critic_statistics: Brax running statistics of the critic's observations,
+            `(critic_observation_size,)`; None where it sees what the policy sees.
+        auxiliary: what the policy's network keeps of what it has seen; None by default.
     """
 
     params: AgentParams
     observation_statistics: running_statistics.RunningStatisticsState
     value_statistics: running_statistics.RunningStatisticsState
-    max_hidden_variance: jax.Array | None = None
-
-
-class NoiseBounds(struct.PyTreeNode):
-    """Bounds on the action noise's standard deviation; row 0 acting, row 1 exploring, `(2,)`.
-
-    `correlation` is that of exploration noise from one step to the next, `()`.
-    """
-
-    low: jax.Array
-    high: jax.Array
-    correlation: jax.Array
+    critic_statistics: running_statistics.RunningStatisticsState | None = None
+    auxiliary: Any = None
 
 
 class ActorCritic:
-    """The networks as pure functions of an `Agent`; a Gaussian policy with a gated std."""
+    """The networks as pure functions of an `Agent`."""
 
     def __init__(
         self,
-        observation_size: int,
-        action_size: int,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: str = "tanh",
-        dropout: float = 0.0,
-        output: str = "linear",
+        policy: PolicyNetwork,
         mirror: Mirror | None = None,
+        critic_observation_size: int = 0,
     ):
-        """Builds the networks.
+        """Builds the critic beside a policy, with the same hidden layers.
 
         Args:
-            observation_size, action_size: of the environment.
-            hidden_sizes: units of the hidden layers of both networks.
-            activation: a name of `ACTIVATIONS`, after each of them.
-            dropout: share of hidden policy units that is left out.
-            output: a name of `OUTPUTS`, what mean actions pass through.
+            policy: the policy's network.
             mirror: both sides are to be treated alike: means and values are averages of what the
-                networks say of an observation and of its mirror image.
+                networks say of an observation and of its mirror image. A critic with observations
+                of its own sees those as they are.
+            critic_observation_size: of what the critic sees; 0: what the policy sees.
 
         Raises:
-            ValueError: `activation` is not in `ACTIVATIONS`, or `mirror` is of another size.
+            ValueError: `mirror` is of another size.
         """
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"unknown activation {activation!r}; known: {', '.join(sorted(ACTIVATIONS))}"
-            )
         if mirror is not None:
-            mirror.check(observation_size, action_size)
-        self.observation_size = observation_size
-        self.action_size = action_size
-        self.dropout = dropout
+            mirror.check(policy.observation_size, policy.action_size)
+        self.policy = policy
         self.mirror = mirror
-        self._hidden_sizes = tuple(hidden_sizes)
-        self._policy = MLP((*hidden_sizes, action_size), activation, 0.01, output)
-        self._critic = MLP((*hidden_sizes, 1), activation, output_scale=1.0)
-        self._distribution = NormalDistribution(action_size)
+        self.critic_observation_size = critic_observation_size
+        self._critic = MLP((*policy.hidden_sizes, 1), policy.activation, output_scale=1.0)
 
     def init(self, key: jax.Array, initial_std: float) -> Agent:
         """Returns a fresh agent whose action noise has standard deviation `initial_std`."""
         policy_key, critic_key = jax.random.split(key)
-        obs = jnp.zeros((self.observation_size,))
+        obs = jnp.zeros((self.policy.observation_size,))
+        critic_obs = jnp.zeros((self.critic_observation_size,))
+        own = bool(self.critic_observation_size)
         return Agent(
             params=AgentParams(
-                policy=self._policy.init(policy_key, obs),
-                critic=self._critic.init(critic_key, obs),
-                log_std=jnp.full((2, self.action_size), jnp.log(initial_std), jnp.float32),
+                policy=self.policy.init(policy_key),
+                critic=self._critic.init(critic_key, critic_obs if own else obs),
+                log_std=jnp.full((2, self.policy.action_size), jnp.log(initial_std), jnp.float32),
             ),
             observation_statistics=running_statistics.init_state(obs),
             value_statistics=running_statistics.init_state(jnp.zeros(())),
-            max_hidden_variance=jnp.zeros(self._hidden_sizes[-1]) if self.dropout else None,
+            critic_statistics=running_statistics.init_state(critic_obs) if own else None,
+            auxiliary=self.policy.statistics(),
         )
 
     def normalize(self, agent: Agent, obs: jax.Array) -> jax.Array:
-        """Returns observations `(..., observation_size)` in standard deviations."""
+        """Returns the policy's observations `(..., observation_size)` in standard deviations."""
         return running_statistics.normalize(
             obs, agent.observation_statistics, max_abs_value=MAX_NORMALIZED_OBSERVATION
         )
 
-    def mean(
-        self,
-        params: AgentParams,
-        normalized_obs: jax.Array,
-        dropout_keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """Returns the policy's mean action, `(..., action_size)`, before clipping to -1..1.
-
-        With `dropout_keys` `(...)` hidden units are dropped, the same ones for the same key: that
-        keeps PPO's ratio exact (consistent dropout, Hausknecht and Wagener, arXiv 2202.11818).
-        """
-        masks = None if dropout_keys is None else jax.vmap(self._dropout_masks)(dropout_keys)
-
-        def mean(normalized_obs: jax.Array) -> jax.Array:
-            return jnp.asarray(self._policy.apply(params.policy, normalized_obs, masks))
-
-        if self.mirror is None:
-            return mean(normalized_obs)
-        mirrored = mean(self.mirror.observation.difference(normalized_obs))
-        return 0.5 * (mean(normalized_obs) + self.mirror.action(mirrored))
-
-    def dropout_keys(self, key: jax.Array, count: int) -> jax.Array | None:
-        """Returns a key for each of `count` transitions, or none for networks without dropout."""
-        return jax.random.split(key, count) if self.dropout else None
-
-    def hidden_variance(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
-        """Returns the variance under dropout of the last hidden layer, `(..., units)`.
-
-        Always the same `DROPOUT_PASSES` draws, so that it is a function of the observation.
-        """
-        keys = jax.random.split(jax.random.key(0), DROPOUT_PASSES)
-        hidden = jax.vmap(
-            lambda key: self._policy.apply(
-                params.policy, normalized_obs, self._dropout_masks(key), hidden=True
-            )
-        )(keys)
-        return jnp.asarray(hidden).var(axis=0)
-
-    def _dropout_masks(self, key: jax.Array) -> DropoutMasks:
-        kept = 1.0 - self.dropout
-        keys = jax.random.split(key, len(self._hidden_sizes))
-        return tuple(
-            jax.random.bernoulli(key, kept, (size,)) / kept
-            for key, size in zip(keys, self._hidden_sizes, strict=True)
+    def normalize_critic(self, agent: Agent, obs: Mapping[str, jax.Array]) -> jax.Array:
+        """Returns what the critic sees of observations, in standard deviations."""
+        if agent.critic_statistics is None:
+            return self.normalize(agent, obs["policy"])
+        return running_statistics.normalize(
+            obs["critic"], agent.critic_statistics, max_abs_value=MAX_NORMALIZED_OBSERVATION
         )
 
-    def std(self, params: AgentParams, exploring: jax.Array, bounds: NoiseBounds) -> jax.Array:
-        """Returns the action noise's std, `(..., action_size)`; `exploring` is `(...)` bool."""
-        std = jnp.clip(jnp.exp(params.log_std), bounds.low[:, None], bounds.high[:, None])
-        return jnp.where(exploring[..., None], std[1], std[0])
+    def mean(self, params: AgentParams, normalized_obs: jax.Array, drawn: Any = None) -> jax.Array:
+        """Returns the policy's mean action, `(..., action_size)`, before clipping to -1..1.
 
-    def noise(
-        self, params: AgentParams, exploring: jax.Array, past: jax.Array, bounds: NoiseBounds
-    ) -> tuple[jax.Array, jax.Array]:
-        """Returns the std of the next action given past noise, and how it moves the mean.
-
-        Args:
-            params: the agent's.
-            exploring: `(...)` bool; only exploration noise is correlated.
-            past: exploration noise of the step before in units of its std, `(..., action_size)`.
-            bounds: of the std, and the correlation.
+        The same `drawn` (`PolicyNetwork.draw`) gives the same action: PPO's ratio stays exact.
         """
-        std = self.std(params, exploring, bounds)
-        correlation = jnp.where(exploring, bounds.correlation, 0.0)[..., None]
-        return std * jnp.sqrt(1.0 - jnp.square(correlation)), std * correlation * past
+        mean = self.policy.mean(params.policy, normalized_obs, drawn)
+        if self.mirror is None:
+            return mean
+        reflected = self.mirror.observation.difference(normalized_obs)
+        mirrored = self.policy.mean(params.policy, reflected, drawn)
+        return 0.5 * (mean + self.mirror.action(mirrored))
 
     def normalized_value(self, params: AgentParams, normalized_obs: jax.Array) -> jax.Array:
         """Returns the critic's output, `(...)`, in standard deviations of the value targets."""
@@ -237,39 +215,36 @@ class ActorCritic:
         def value(normalized_obs: jax.Array) -> jax.Array:
             return jnp.asarray(self._critic.apply(params.critic, normalized_obs))[..., 0]
 
-        if self.mirror is None:
+        if self.mirror is None or self.critic_observation_size:
             return value(normalized_obs)
         mirrored = value(self.mirror.observation.difference(normalized_obs))
         return 0.5 * (value(normalized_obs) + mirrored)
 
-    def value(self, agent: Agent, obs: jax.Array) -> jax.Array:
-        """Returns the value estimate of observations `(..., observation_size)`, `(...)`."""
+    def value(self, agent: Agent, obs: Mapping[str, jax.Array]) -> jax.Array:
+        """Returns the value estimate of observations `(..., size)`, `(...)`."""
         return running_statistics.denormalize(
-            self.normalized_value(agent.params, self.normalize(agent, obs)),
+            self.normalized_value(agent.params, self.normalize_critic(agent, obs)),
             agent.value_statistics,
         )
 
-    def sample(self, key: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-        """Draws actions, unclipped."""
-        return self._distribution.create_dist((mean, std)).sample(seed=key)
+    def observed(self, agent: Agent, obs: Mapping[str, jax.Array], std_floor: float) -> Agent:
+        """Returns the agent whose statistics know the observations `(time, envs, size)` as well.
 
-    def log_prob(self, mean: jax.Array, std: jax.Array, action: jax.Array) -> jax.Array:
-        """Returns the log density of unclipped actions, `(...)`."""
-        return self._distribution.log_prob((mean, std), action)
-
-    def entropy(self, mean: jax.Array, std: jax.Array) -> jax.Array:
-        """Returns the action distribution's entropy, `(...)`."""
-        return self._distribution.create_dist((mean, std)).entropy().sum(-1)
-
-
-def cross_entropy(
-    target_mean: jax.Array, target_std: jax.Array, mean: jax.Array, std: jax.Array
-) -> jax.Array:
-    """Cross-entropy of diagonal Gaussians, `-E[log N(a; mean, std)]`, `a ~ N(target)`, `(...)`.
-
-    The closed form of policy consolidation's expectation over the original policy's actions
-    (LaMOuR, arXiv 2503.17125, eq. for LPC): the same gradient without sampling noise.
-    """
-    variance = jnp.square(std)
-    squared = jnp.square(target_std) + jnp.square(target_mean - mean)
-    return 0.5 * jnp.sum(squared / variance + jnp.log(2.0 * jnp.pi * variance), axis=-1)
+        Networks that treat both sides alike see each observation and its mirror image.
+        """
+        seen = obs["policy"]
+        auxiliary = self.policy.observed(
+            agent.auxiliary, agent.params.policy, self.normalize(agent, seen)
+        )
+        if self.mirror is not None:
+            seen = jnp.concatenate([seen, self.mirror.observation(seen)])
+        critic = agent.critic_statistics
+        if critic is not None:
+            critic = running_statistics.update(critic, obs["critic"], std_min_value=std_floor)
+        return agent.replace(
+            observation_statistics=running_statistics.update(
+                agent.observation_statistics, seen, std_min_value=std_floor
+            ),
+            critic_statistics=critic,
+            auxiliary=auxiliary,
+        )

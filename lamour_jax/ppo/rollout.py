@@ -1,45 +1,36 @@
-"""Acting: a batch of environments stepped by the policy, with what learning needs to know."""
+"""Acting while learning: a batch of environments stepped by the policy."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from envs import RecoveryEnv, State
-from lamour_jax.controller import Controller
-from lamour_jax.objective import Objective
 from lamour_jax.placement import Placement
+from lamour_jax.ppo.acting import Acted, Actor
 from lamour_jax.ppo.config import GuardConfig
-from lamour_jax.ppo.guard import BadSamples, BadStates, discard, is_bad
-from lamour_jax.ppo.networks import ActorCritic, Agent, NoiseBounds
+from lamour_jax.ppo.guard import BadSamples, BadStates, discard, what_is_wrong
+from lamour_jax.ppo.networks import Agent
+from lamour_jax.ppo.noise import NoiseBounds
 
 
 class Rollout(struct.PyTreeNode):
     """Transitions, leading axes `(time, envs)`.
 
     Attributes:
-        obs: observation.
-        action: unclipped.
-        noise_offset: what the action distribution's mean was moved by, `(..., action_size)`: the
-            part of correlated noise that was settled before this step.
-        log_prob: log density of the action.
-        exploring: whether exploration noise was on.
-        original_acted: whether the action was the original policy's.
-        dropout_keys: what decided which units were dropped, if any were.
+        obs: observations, `policy` and, where the critic may see more, `critic`.
+        acted: what was done, and how likely it was.
         consolidation: weight of staying close to the original policy.
         reward: of the objective.
         termination, truncation, healthy: of the next state.
         valid: whether anything can be learned from it (see `guard`).
     """
 
-    obs: jax.Array
-    action: jax.Array
-    noise_offset: jax.Array
-    log_prob: jax.Array
-    exploring: jax.Array
-    original_acted: jax.Array
-    dropout_keys: jax.Array | None
+    obs: dict[str, jax.Array]
+    acted: Acted
     consolidation: jax.Array
     reward: jax.Array
     termination: jax.Array
@@ -75,17 +66,16 @@ class EpisodeTotals(struct.PyTreeNode):
 
         An episode that is cut off because its step is not `valid`, `(envs,)` bool, is forgotten.
         """
-        episode_return = self.episode_return + state.reward
-        info = state.info
+        episode, episode_return = state.episode, self.episode_return + state.reward
         done = state.done * valid
-        held = info["healthy_streak"] >= recovered_share * info["steps"]
+        recovered = episode.truncation * is_held(episode, recovered_share)
         return EpisodeTotals(
             episode_return=episode_return * (1.0 - state.done),
             ended=self.ended + done,
             ended_return=self.ended_return + done * episode_return,
-            ended_length=self.ended_length + done * info["steps"],
-            ended_healthy_streak=self.ended_healthy_streak + done * info["healthy_streak"],
-            ended_recovered=self.ended_recovered + done * info["truncation"] * held,
+            ended_length=self.ended_length + done * episode.steps,
+            ended_healthy_streak=self.ended_healthy_streak + done * episode.healthy_streak,
+            ended_recovered=self.ended_recovered + done * recovered,
         )
 
     def metrics(self) -> dict[str, jax.Array]:
@@ -100,6 +90,14 @@ class EpisodeTotals(struct.PyTreeNode):
         }
 
 
+def is_held(episode: Any, recovered_share: float) -> jax.Array:
+    """Returns whether the robot was healthy in the whole last share of its episode so far, `()`.
+
+    Of an episode that ran to its time limit this is what "recovered" means.
+    """
+    return episode.healthy_streak >= recovered_share * episode.steps
+
+
 class Acting(struct.PyTreeNode):
     """What acting carries from step to step: environments, totals, the noise's past."""
 
@@ -111,11 +109,9 @@ class Acting(struct.PyTreeNode):
 def collect(
     key: jax.Array,
     env: RecoveryEnv,
-    objective: Objective,
-    network: ActorCritic,
+    actor: Actor,
     agent: Agent,
-    original: Agent,
-    bounds: NoiseBounds,
+    limits: NoiseBounds,
     acting: Acting,
     unroll_length: int,
     guard: GuardConfig,
@@ -124,58 +120,42 @@ def collect(
     """Steps every environment `unroll_length` times; those that end restart from a fresh start.
 
     So do those whose step is bad; the states that bad steps began from are the third result.
-
-    Exploration noise is a first-order autoregressive process of unit variance, scaled by the
-    exploring std: given its past, an action is Gaussian around a mean moved by `noise_offset`,
-    so PPO's probability ratio stays exact. Where the method lets `original` act, its action is a
-    sample with its own noise.
     """
     step_envs, restart_envs = placement.map_envs(env.step), placement.map_envs(env.restart)
+    objective, network = actor.objective, actor.network
 
     def step(
         carry: tuple[Acting, BadSamples], key: jax.Array
     ) -> tuple[tuple[Acting, BadSamples], Rollout]:
         acting, bad_samples = carry
-        state, totals = acting.env_state, acting.totals
-        exploring = jax.vmap(objective.exploring)(state)
-        std, offset = network.noise(agent.params, exploring, acting.noise, bounds)
-        dropout_keys = network.dropout_keys(jax.random.fold_in(key, 1), len(state.obs))
-        mean = network.mean(agent.params, network.normalize(agent, state.obs), dropout_keys)
-        mean = mean + offset
-        action = network.sample(key, mean, std)
-        noise = (action - mean + offset) / bounds.high[1]
-        original_acts = jax.vmap(objective.original_acts)(state)
-        originals = Controller(network)(original, state, jax.random.fold_in(key, 2))
-        action = jnp.where(original_acts[:, None], originals, action)
-        ended = step_envs(state, action)
-        applied = jnp.clip(action, -1.0, 1.0)
+        state = acting.env_state
+        drawn = network.policy.draw(jax.random.fold_in(key, 1), len(state.done))
+        acted = actor(agent, state, key, acting.noise, limits, drawn)
+        ended = step_envs(state, acted.action)
+        applied = jnp.clip(acted.action, -1.0, 1.0)
         reward = jax.vmap(objective.reward)(ended, applied)
-        bad = is_bad(ended, reward, guard)
-        bad_samples = bad_samples.add(bad, state, applied, reward)
+        wrong = what_is_wrong(ended, reward, guard)
+        bad_samples = bad_samples.add(wrong, state, applied, reward)
+        bad = wrong.any(-1)
         ended, reward = discard(ended, reward, bad)
         rollout = Rollout(
             obs=state.obs,
-            action=action,
-            noise_offset=offset,
-            log_prob=network.log_prob(mean, std, action),
-            exploring=exploring,
-            original_acted=original_acts,
-            dropout_keys=dropout_keys,
+            acted=acted,
             consolidation=jax.vmap(objective.consolidation)(state),
             reward=reward,
-            termination=ended.info["termination"],
-            truncation=ended.info["truncation"],
-            healthy=ended.info["healthy"],
+            termination=ended.episode.termination,
+            truncation=ended.episode.truncation,
+            healthy=ended.episode.healthy,
             valid=~bad,
         )
         acting = Acting(
             env_state=restart_envs(ended),
-            totals=totals.add(ended, env.recovered_share, ~bad),
-            noise=jnp.where(exploring[:, None], noise, 0.0),
+            totals=acting.totals.add(ended, env.recovered_share, ~bad),
+            noise=acted.noise,
         )
         return (acting, bad_samples), rollout
 
-    nothing = BadSamples.none(acting.env_state, env.action_size)
+    nothing = BadSamples.none(acting.env_state, network.policy.action_size)
     (acting, bad_samples), rollout = jax.lax.scan(
         step, (acting, nothing), jax.random.split(key, unroll_length)
     )

@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.grid import GridRun, all_runs
 from benchmarks.grid_progress import GridProgress
 from benchmarks.recovery import METHODS, Arguments, command_line, main, make_plan
-from lamour_jax import policies
+from lamour_jax.policies import originals
 from tests.benchmarks.made_up import BUDGET, write_run
 
 TINY = (
@@ -31,8 +31,8 @@ TINY = (
 def test_all_is_every_robot_with_an_original_policy_five_times() -> None:
     plan = make_plan(Arguments())
     # SeRO, of all methods, starts from one that was trained with dropout.
-    assert (plan.envs, plan.methods) == (policies.names(dropout=True), list(METHODS))
-    assert make_plan(Arguments(methods="lamour")).envs == policies.names()
+    assert (plan.envs, plan.methods) == (originals.names(dropout=True), list(METHODS))
+    assert make_plan(Arguments(methods="lamour")).envs == originals.names()
     assert plan.seeds == [0, 1, 2, 3, 4]
     assert set(plan.configs) == {(env, method) for env in plan.envs for method in plan.methods}
 
@@ -84,7 +84,7 @@ def test_chosen_robots_methods_seeds_and_settings() -> None:
     assert command_line(plan.training, (run,), resumed=True)[3:] == ["--resume", "out"]
     folders = [GridRun("ant", "zero", seed, Path(f"out/seed_{seed}")) for seed in (3, 4)]
     together = " ".join(command_line(plan.training, tuple(folders), resumed=False))
-    assert "--seed 3 --seeds 2 --together --out out --engine" in together
+    assert "--seed 3 --seeds 2 --out out --engine" in together
 
 
 def test_quick_is_a_default_that_the_command_line_overrides() -> None:

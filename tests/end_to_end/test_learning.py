@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import envs
-from lamour_jax import policies
-from lamour_jax.controller import Controller
-from lamour_jax.evaluation import Evaluator
+from lamour_jax.policies import originals
+from lamour_jax.ppo.acting import Actor
+from lamour_jax.run.evaluation import Evaluator
 from lamour_jax.train import main
 
 EPISODES = 64
@@ -21,9 +21,9 @@ STEPS = 1_200_000
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_half_cheetah_learns_to_recover(tmp_path: Path) -> None:
-    header, original = policies.load_original("half_cheetah")
+    header, original = originals.load("half_cheetah")
     ood = envs.load("half_cheetah", start="ood", engine="mujoco", terminate=False)
-    before = Evaluator(Controller(header.network()), EPISODES)(ood, original, 0).summary()
+    before = Evaluator(Actor(header.network()), EPISODES)(ood, original, 0).summary()
     assert before["recovery_rate"] <= 0.05, "there is nothing to learn"
 
     options = ["--engine", "mujoco", "--steps", str(STEPS), "--out", str(tmp_path / "out")]

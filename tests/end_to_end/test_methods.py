@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lamour_jax import policies
+from lamour_jax.methods.sero import LARGEST
 from lamour_jax.train import main
 from tests.end_to_end.test_run import TINY
 
@@ -24,7 +25,7 @@ def test_sero_starts_from_a_policy_trained_with_dropout(tmp_path: Path) -> None:
     original = tmp_path / "original" / "policy.npz"
     header, agent = policies.load(original)
     assert header.dropout == 0.1
-    assert agent.max_hidden_variance is not None and float(agent.max_hidden_variance.min()) > 0.0
+    assert float(agent.auxiliary[LARGEST].min()) > 0.0
 
     result = run(tmp_path / "sero", "--method", "sero", "--policy", str(original))
     assert result["method"] == "sero"

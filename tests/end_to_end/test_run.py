@@ -19,11 +19,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from envs.rendering import video_format
-from lamour_jax import policies, recordings
+from envs.pictures.rendering import video_format
+from lamour_jax import policies
 from lamour_jax.config import FORMAT_VERSION, RunConfig
+from lamour_jax.report import recordings
 from lamour_jax.train import Arguments, main, resolve
-from reward_codegen import library
+from tests import shipped
 from tests.reward_codegen.gemini_server import KEY, asked_instead, text
 
 LOGGER_KEY = "a-logger-s-key-that-must-not-be-seen-either"
@@ -125,9 +126,9 @@ def recovery(original: Run, cache: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("runs") / "new" / "recovery"
     with pytest.MonkeyPatch.context() as patch, asked_instead(patch, cache) as server:
         patch.setenv("WANDB_API_KEY", LOGGER_KEY)
-        program = library.source("half_cheetah")
+        program = shipped.source("half_cheetah")
         server.script = [text("It lies."), text("Turn over."), text(f"```python\n{program}```")]
-        return run(folder, "--policy", policy, "--reward", "gemini")
+        return run(folder, "--policy", policy, "--reward", "model")
 
 
 def expected_config(arguments: list[str]) -> RunConfig:
@@ -247,7 +248,7 @@ def test_reward_is_the_one_of_the_result(recovery: Run) -> None:
     source = recovery.folder.joinpath("reward.py").read_bytes()
     result = recovery.result()
     assert hashlib.sha256(source).hexdigest() == result["reward_sha256"]
-    assert result["reward_source"] == "gemini/gemini-test-001"
+    assert result["reward_source"] == "model/gemini-test-001"
 
 
 def test_keys_are_nowhere(recovery: Run, cache: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import envs
-from lamour_jax import policies
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = (
@@ -72,11 +71,9 @@ def test_wheel_holds_three_packages_and_their_data(wheel: Path) -> None:
     top = {name.partition("/")[0] for name in names}
     assert top == {"lamour_jax", "envs", "reward_codegen", "lamour_jax-0.1.0.dist-info"}
     for name in envs.names():
-        assert f"envs/descriptions/{name}.md" in names
-        assert f"reward_codegen/library/{name}.py" in names
-    for name in policies.names():
-        assert f"lamour_jax/policies/{name}.npz" in names
-    assert "lamour_jax/policies/README.md" in names
+        for file in envs.registry.get(name).file("robot.py").parent.iterdir():
+            assert file.is_dir() or f"envs/robots/{name}/{file.name}" in names
+    assert "envs/robots/README.md" in names
     for name in ("page.html", "page.css", "replay.js", "three.min.js"):
         assert f"lamour_jax/web/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -89,14 +86,12 @@ import importlib.metadata
 import json
 
 import envs, lamour_jax, reward_codegen
-from lamour_jax import policies
-from reward_codegen import library
 
 robots = {
     name: [
         len(envs.registry.get(name).description()),
-        len(library.source(name)),
-        name if name not in policies.names() else policies.load_original(name)[0].env,
+        len(envs.registry.get(name).file("reward.py").read_text()),
+        name if name not in originals.names() else originals.load(name)[0].env,
         envs.registry.get(name).make_model().nu,
     ]
     for name in envs.names()

@@ -34,14 +34,7 @@ def state_at() -> Callable[[RecoveryEnv, np.ndarray, np.ndarray], State]:
     """
 
     def at(env: RecoveryEnv, key: jax.Array, qpos: jax.Array, qvel: jax.Array) -> State:
-        state = env.reset(key)
-        data = env.engine.init(qpos, qvel)
-        healthy = env.is_healthy(data)
-        return state.replace(
-            data=data,
-            obs=env.observe(data),
-            info=state.info | {"healthy": healthy, "was_healthy": healthy},
-        )
+        return env.begin_at(qpos, qvel).replace(key=key)
 
     def batch(env: RecoveryEnv, qpos: np.ndarray, qvel: np.ndarray) -> State:
         keys = jax.random.split(jax.random.key(0), len(qpos))

@@ -14,7 +14,7 @@ from brax.training.agents.ppo import networks as ppo_networks
 from brax.training.agents.ppo import train as ppo
 
 from envs import registry
-from envs.brax_adapter import BraxEnv
+from envs.adapters.brax_adapter import BraxEnv
 
 COUNT, EPISODE_LENGTH = 3, 4
 
@@ -35,9 +35,8 @@ def test_steps_as_the_recovery_env_does() -> None:
     key, action = jax.random.PRNGKey(0), jnp.array([0.3, -0.2, 0.1])
     state = jax.jit(env.step)(env.reset(key), action)
     expected = jax.jit(env.env.step)(env.env.reset(key), action)
-    np.testing.assert_array_equal(state.obs, expected.obs)
+    np.testing.assert_array_equal(state.obs, expected.obs["policy"])
     assert state.reward == expected.reward
-    assert state.metrics["x_velocity"] == expected.metrics["x_velocity"]
     assert state.metrics["healthy"] == 1.0
     assert state.done == 0.0
 
@@ -50,10 +49,10 @@ def test_under_braxs_training_wrappers() -> None:
     first = jax.jit(env.reset)(jax.random.split(jax.random.PRNGKey(0), COUNT))
     # The first was healthy before this step and therefore terminates at once.
     recovery_state = first.pipeline_state
-    was_healthy = recovery_state.info["was_healthy"].at[0].set(True)
+    was_healthy = recovery_state.episode.was_healthy.at[0].set(True)
     state = first.replace(
         pipeline_state=recovery_state.replace(
-            info=recovery_state.info | {"was_healthy": was_healthy}
+            episode=recovery_state.episode.replace(was_healthy=was_healthy)
         )
     )
     step = jax.jit(env.step)
@@ -64,7 +63,7 @@ def test_under_braxs_training_wrappers() -> None:
         truncation.append(state.info["truncation"])
         if done[-1][0]:
             np.testing.assert_array_equal(state.obs[0], first.obs[0])
-            assert not state.pipeline_state.info["was_healthy"][0]
+            assert not state.pipeline_state.episode.was_healthy[0]
     ends = np.zeros((EPISODE_LENGTH + 1, COUNT))
     ends[0, 0] = 1.0  # a termination, counted from the second step on again
     ends[EPISODE_LENGTH - 1, 1:] = 1.0

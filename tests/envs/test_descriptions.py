@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from envs import RecoveryEnv, registry
-from envs.push_chair import SPEEDS
+from envs.robots.push_chair.robot import SPEEDS
 
 
 def rows(description: str, section: str) -> list[list[str]]:

@@ -10,9 +10,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import banks, physics, registry
-from envs.mjx_engine import MjxEngine
-from envs.mujoco_engine import MujocoEngine
+from envs import banks, registry
+from envs.physics import choice, interface
+from envs.physics.mjx_engine import MjxEngine
+from envs.physics.mujoco_engine import MujocoEngine
 
 STATES = 32
 # MJX computes in float32 and stops after a few solver iterations; states agree to rounding.
@@ -40,24 +41,24 @@ def test_auto_follows_the_hardware(
     monkeypatch: pytest.MonkeyPatch, backend: str, engine: str
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    assert physics.resolve("auto") == engine
+    assert choice.resolve("auto") == engine
 
 
 @pytest.mark.parametrize("engine", ["mujoco", "mjx", "mjx-warp"])
 def test_a_named_engine_is_taken_at_its_word(engine: str) -> None:
-    assert physics.resolve(engine) == engine
+    assert choice.resolve(engine) == engine
 
 
 def test_unknown_engine_lists_the_known_ones() -> None:
-    for call in (physics.resolve, lambda name: physics.make_engine(name, None)):
+    for call in (choice.resolve, lambda name: choice.make_engine(name, None)):
         with pytest.raises(ValueError, match="'physx'; known: auto, mujoco, mjx, mjx-warp"):
             call("physx")
 
 
 def test_make_engine() -> None:
     model = registry.get("hopper").make_model()
-    assert isinstance(physics.make_engine("mujoco", model), MujocoEngine)
-    engine = physics.make_engine("mjx", model)
+    assert isinstance(choice.make_engine("mujoco", model), MujocoEngine)
+    engine = choice.make_engine("mjx", model)
     assert isinstance(engine, MjxEngine)
     assert (engine.name, engine.model) == ("mjx", model)
 
@@ -89,7 +90,7 @@ def test_one_control_step_on_two_engines(
     if name == "push_chair":  # whose robot touches nothing in these states
         poses.append(poses_with_contact(env.model, contacts_with_chair))
 
-    def step(engine: physics.PhysicsEngine) -> list[tuple[np.ndarray, ...]]:
+    def step(engine: interface.PhysicsEngine) -> list[tuple[np.ndarray, ...]]:
         def one(qpos: jax.Array, qvel: jax.Array, ctrl: jax.Array) -> tuple[jax.Array, ...]:
             data = engine.step(engine.init(qpos, qvel), ctrl, env.frame_skip)
             return data.qpos, data.qvel, *([data.sensordata] if env.model.nsensordata else [])
@@ -98,7 +99,7 @@ def test_one_control_step_on_two_engines(
         return [jax.device_get(batch(pose, qvel, ctrl)) for pose in poses]
 
     expected = step(env.engine)
-    actual = step(physics.make_engine(other, env.make_model(), STATES))
+    actual = step(choice.make_engine(other, env.make_model(), STATES))
     for these, those in zip(actual, expected, strict=True):
         for this, that in zip(these, those, strict=True):
             error = np.abs(this - that).max(axis=1) / (1.0 + np.abs(that).max(axis=1))
@@ -114,7 +115,7 @@ def poses_with_contact(
     """Returns poses `(STATES, nq)` of PushChair's robot that lifts the chair, and touches it."""
     data = mujoco.MjData(model)
     touching = []
-    for pose in banks.load("push_chair", "lifting"):
+    for pose in banks.load(registry.get("push_chair").file("lifting.npz")):
         data.qpos[:] = pose
         mujoco.mj_forward(model, data)
         if contacts_with_chair(model, data):

@@ -14,7 +14,7 @@ import pytest
 
 import envs
 from envs import EnvironmentUnavailable, RecoveryEnv, State, registry
-from envs.foreign import ForeignEngine, ForeignEnv
+from envs.adapters.foreign import ForeignEngine, ForeignEnv
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
 FILES = dict(
@@ -36,13 +36,13 @@ def env(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         pytest.skip("the extra `playground` is not installed")
     file = tmp_path_factory.mktemp("own") / "theirs.py"
     file.write_text(FILES[name])
-    before = dict(registry._ENVIRONMENTS)
+    before = dict(registry._REGISTERED)
     start = {"ood": 0.5, "ordinary": 0.5}
     made = envs.load(f"{file}:{CLASSES[name]}", start=start, episode_length=2)
     assert made.engine.name == name
     yield made
-    registry._ENVIRONMENTS.clear()
-    registry._ENVIRONMENTS.update(before)
+    registry._REGISTERED.clear()
+    registry._REGISTERED.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def episode(env: ForeignEnv) -> tuple[State, State, Any, State]:
 
     def run(keys: jax.Array) -> tuple[State, State, Any, State]:
         begun = jax.vmap(env.reset)(keys)
-        begun.info["steps"] = jnp.arange(BATCH) // 2 % 2  # half of them are in their last step
+        begun.episode.steps = jnp.arange(BATCH) // 2 % 2  # half of them are in their last step
         stepped = jax.vmap(env.step)(begun, action)
         theirs = jax.vmap(env.engine.env.step)(begun.data.state, action)
         half = stepped.replace(done=jnp.arange(BATCH) % 2.0)
@@ -71,33 +71,33 @@ def test_starts(env: RecoveryEnv, episode: tuple[State, State, Any, State]) -> N
     assert 0 < fallen.sum() < BATCH
     assert (np.abs(angle[~fallen]) < 0.2).all(), "the environment's own reset"
     assert len(np.unique(angle)) == BATCH
-    np.testing.assert_array_equal(begun.info["healthy"], ~fallen)
+    np.testing.assert_array_equal(begun.episode.healthy, ~fallen)
     # The observation is that of the pose: positions first, or cosine and sine of the angle.
     if env.observation_size == 4:
-        np.testing.assert_allclose(begun.obs[:, 1], angle, atol=1e-6)
+        np.testing.assert_allclose(begun.obs["policy"][:, 1], angle, atol=1e-6)
     else:
-        np.testing.assert_allclose(begun.obs[:, 1], np.cos(angle), atol=1e-5)
-        np.testing.assert_allclose(begun.obs[:, 2], np.sin(angle), atol=1e-5)
+        np.testing.assert_allclose(begun.obs["policy"][:, 1], np.cos(angle), atol=1e-5)
+        np.testing.assert_allclose(begun.obs["policy"][:, 2], np.sin(angle), atol=1e-5)
 
 
 def test_a_step_is_the_environments_own(episode: tuple[State, State, Any, State]) -> None:
     _, stepped, theirs, _ = episode
-    np.testing.assert_allclose(stepped.obs, theirs.obs, atol=1e-6)
-    np.testing.assert_allclose(stepped.info["task_reward"], theirs.reward, atol=1e-6)
-    healthy = np.asarray(stepped.info["healthy"])
+    np.testing.assert_allclose(stepped.obs["policy"], theirs.obs, atol=1e-6)
+    np.testing.assert_allclose(stepped.episode.task_reward, theirs.reward, atol=1e-6)
+    healthy = np.asarray(stepped.episode.healthy)
     np.testing.assert_allclose(stepped.reward, np.where(healthy, theirs.reward, 0.0), atol=1e-6)
-    np.testing.assert_array_equal(stepped.info["recovery_state"], stepped.obs)
+    np.testing.assert_array_equal(stepped.recovery_state, stepped.obs["policy"])
     assert 0 < healthy.sum() < BATCH
 
 
 def test_termination_and_truncation(episode: tuple[State, State, Any, State]) -> None:
     begun, stepped, theirs, _ = episode
-    was_healthy, healthy = np.asarray(begun.info["healthy"]), np.asarray(stepped.info["healthy"])
+    was_healthy, healthy = np.asarray(begun.episode.healthy), np.asarray(stepped.episode.healthy)
     # Those that were fallen from the beginning may stay so until their time is up.
     ended = (was_healthy | healthy) & (~healthy | (np.asarray(theirs.done) > 0))
-    np.testing.assert_array_equal(stepped.info["termination"], ended)
-    last = np.asarray(begun.info["steps"]) == 1
-    np.testing.assert_array_equal(stepped.info["truncation"], last & ~ended)
+    np.testing.assert_array_equal(stepped.episode.termination, ended)
+    last = np.asarray(begun.episode.steps) == 1
+    np.testing.assert_array_equal(stepped.episode.truncation, last & ~ended)
     np.testing.assert_array_equal(stepped.done > 0, last | ended)
 
 
@@ -107,8 +107,8 @@ def test_restart_draws_anew_where_done(episode: tuple[State, State, Any, State])
     qpos, before = np.asarray(again.data.qpos), np.asarray(stepped.data.qpos)
     np.testing.assert_array_equal(qpos[~done], before[~done])
     assert (qpos[done] != before[done]).any(axis=1).all()
-    np.testing.assert_array_equal(again.obs[~done], stepped.obs[~done])
-    np.testing.assert_array_equal(again.info["steps"], np.where(done, 0, stepped.info["steps"]))
+    np.testing.assert_array_equal(again.obs["policy"][~done], stepped.obs["policy"][~done])
+    np.testing.assert_array_equal(again.episode.steps, np.where(done, 0, stepped.episode.steps))
 
 
 def test_it_can_be_carried_through_training(episode: tuple[State, State, Any, State]) -> None:

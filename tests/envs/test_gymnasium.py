@@ -124,11 +124,11 @@ def test_steps_like_gymnasium(
         after = jax.device_get(state)
         for i in range(count):
             obs, reward, healthy = reference_step(env.name, reference, before.data, i, actions[i])
-            np.testing.assert_allclose(after.obs[i], obs, **STATE_TOLERANCE)
-            np.testing.assert_allclose(after.info["task_reward"][i], reward, **REWARD_TOLERANCE)
-            assert after.reward[i] == (after.info["task_reward"][i] if healthy else 0.0)
-            assert after.info["healthy"][i] == healthy
-            was_healthy = before.info["was_healthy"][i] or healthy
-            assert after.info["termination"][i] == (was_healthy and not healthy)
+            np.testing.assert_allclose(after.obs["policy"][i], obs, **STATE_TOLERANCE)
+            np.testing.assert_allclose(after.episode.task_reward[i], reward, **REWARD_TOLERANCE)
+            assert after.reward[i] == (after.episode.task_reward[i] if healthy else 0.0)
+            assert after.episode.healthy[i] == healthy
+            was_healthy = before.episode.was_healthy[i] or healthy
+            assert after.episode.termination[i] == (was_healthy and not healthy)
             healths.append(healthy)
     assert 0.1 < np.mean(healths) < 0.9, "the states should be healthy and unhealthy ones"

@@ -15,9 +15,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import host_call, registry
-from envs.mujoco_engine import MujocoEngine
-from envs.physics import MujocoData
+from envs import registry
+from envs.physics import host_call
+from envs.physics.interface import MujocoData
+from envs.physics.mujoco_engine import MujocoEngine
 
 STEPS, SUBSTEPS = 4, 2
 # Of each thread that hammers, at least.
@@ -30,8 +31,9 @@ import signal
 import sys
 import jax
 import numpy as np
-from envs import host_call, registry
-from envs.mujoco_engine import MujocoEngine
+from envs import registry
+from envs.physics import host_call
+from envs.physics.mujoco_engine import MujocoEngine
 
 engine = MujocoEngine(registry.get("ant").make_model())
 qpos = np.tile(engine.model.qpos0.astype(np.float32), (256, 1))

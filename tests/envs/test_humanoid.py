@@ -13,7 +13,7 @@ import pytest
 
 import envs
 from envs import RecoveryEnv, State
-from envs.humanoid import Humanoid
+from envs.robots.humanoid.robot import Humanoid
 
 COUNT, STEPS = 24, 3
 
@@ -107,14 +107,18 @@ def test_steps_like_dm_control(
                 physics.data.qpos[:] = before.data.qpos[i]
                 physics.data.qvel[:] = before.data.qvel[i]
                 physics.data.qacc_warmstart[:] = before.data.qacc_warmstart[i]
-            np.testing.assert_allclose(before.obs[i], flat(task, physics), rtol=1e-5, atol=2e-6)
+            np.testing.assert_allclose(
+                before.obs["policy"][i], flat(task, physics), rtol=1e-5, atol=2e-6
+            )
             physics.data.qacc_warmstart[:] = before.data.qacc_warmstart[i]
             task.before_step(actions[i].astype(np.float64), physics)
             physics.step(humanoid.frame_skip)
-            np.testing.assert_allclose(after.obs[i], flat(task, physics), rtol=2e-4, atol=2e-4)
+            np.testing.assert_allclose(
+                after.obs["policy"][i], flat(task, physics), rtol=2e-4, atol=2e-4
+            )
             reward = task.get_reward(physics)
-            np.testing.assert_allclose(after.info["task_reward"][i], reward, rtol=1e-3, atol=1e-5)
-            assert after.info["healthy"][i] == (1.0 < physics.data.qpos[2] < 2.0)
+            np.testing.assert_allclose(after.episode.task_reward[i], reward, rtol=1e-3, atol=1e-5)
+            assert after.episode.healthy[i] == (1.0 < physics.data.qpos[2] < 2.0)
             rewards.append(reward)
     assert min(rewards) < 0.01 and max(rewards) > 0.05, "the states should stand and lie"
 
@@ -133,14 +137,14 @@ def test_restarted_sensors_are_those_of_the_new_start() -> None:
     fresh = jax.jit(jax.vmap(env.engine.init))(restarted.data.qpos, restarted.data.qvel)
     np.testing.assert_allclose(restarted.data.sensordata, fresh.sensordata, rtol=1e-5, atol=1e-6)
     kept = np.array([1, 3])
-    np.testing.assert_array_equal(restarted.obs[kept], state.obs[kept])
+    np.testing.assert_array_equal(restarted.obs["policy"][kept], state.obs["policy"][kept])
 
 
 @pytest.mark.parametrize("start", ["ordinary", "ood"])
 def test_starts(start: str) -> None:
     env = envs.load("humanoid", start=start, engine="mujoco")
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 64))
-    assert (np.asarray(states.info["healthy"]) == (start == "ordinary")).all()
+    assert (np.asarray(states.episode.healthy) == (start == "ordinary")).all()
     pose = env.starts()[start].qpos
     offset = np.delete(np.asarray(states.data.qpos) - pose, range(3, 7), axis=1)
     assert 0.009 < np.abs(offset).max() <= 0.01 + 1e-6

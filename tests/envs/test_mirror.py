@@ -34,11 +34,12 @@ def test_a_mirrored_robot_sees_the_mirror_image_of_what_the_robot_sees(name: str
     assert mirror is not None
     states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 8))
     qpos, qvel = np.asarray(states.data.qpos), np.asarray(states.data.qvel)
-    mirrored_states = jax.vmap(env.engine.init)(*_mirrored(env, qpos, qvel))
-    mirrored = states.replace(data=mirrored_states, obs=jax.vmap(env.observe)(mirrored_states))
+    mirrored = jax.vmap(env.begin_at)(*_mirrored(env, qpos, qvel))
     step = jax.jit(jax.vmap(env.step))
     for key in jax.random.split(jax.random.key(1), 10):
-        np.testing.assert_allclose(mirrored.obs, mirror.observation(states.obs), atol=2e-3)
+        np.testing.assert_allclose(
+            mirrored.obs["policy"], mirror.observation(states.obs["policy"]), atol=2e-3
+        )
         action = jax.random.uniform(key, (8, env.action_size), minval=-1.0, maxval=1.0)
         states, mirrored = step(states, action), step(mirrored, mirror.action(action))
         np.testing.assert_allclose(mirrored.reward, states.reward, atol=2e-3)

@@ -13,8 +13,8 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from envs import RecoveryEnv, registry
-from envs.mjx_engine import MjxEngine
-from envs.physics import EngineUnavailable
+from envs.physics.interface import EngineUnavailable
+from envs.physics.mjx_engine import MjxEngine
 
 
 def products(jaxpr: Any) -> Iterator[Any]:

@@ -13,9 +13,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import host_call, mujoco_engine, physics, registry
-from envs.mujoco_engine import MujocoEngine
-from envs.physics import MujocoData
+from envs import registry
+from envs.physics import choice, host_call, interface, mujoco_engine
+from envs.physics.interface import MujocoData
+from envs.physics.mujoco_engine import MujocoEngine
 
 BATCH, STEPS, SUBSTEPS = 6, 4, 4
 
@@ -157,7 +158,7 @@ def test_activations_are_part_of_the_state(engine: str) -> None:
         <mujoco><worldbody>
         <body><joint name="hinge" damping="1"/><geom size=".1"/></body></worldbody>
         <actuator><general joint="hinge" dyntype="filter" dynprm="0.1"/></actuator></mujoco>""")
-    ours = physics.make_engine(engine, model)
+    ours = choice.make_engine(engine, model)
     start = ours.init(jnp.zeros(1), jnp.zeros(1))
     step = jax.jit(lambda data: ours.step(data, jnp.ones(1), 3))
     first, second = step(start), step(step(start))
@@ -176,5 +177,5 @@ def test_a_model_that_remembers_more_is_refused() -> None:
     model = mujoco.MjModel.from_xml_string("""
         <mujoco><worldbody><body><joint name="hinge"/><geom size=".1"/></body></worldbody>
         <actuator><motor joint="hinge" nsample="3" delay="0.01"/></actuator></mujoco>""")
-    with pytest.raises(physics.EngineUnavailable, match="the model has delays, which would be"):
-        physics.make_engine("mujoco", model)
+    with pytest.raises(interface.EngineUnavailable, match="the model has delays, which would be"):
+        choice.make_engine("mujoco", model)

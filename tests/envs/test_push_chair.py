@@ -14,8 +14,8 @@ import pytest
 
 import envs
 from envs import RecoveryEnv, State
-from envs import push_chair_model as parts
-from envs.push_chair import (
+from envs.robots.push_chair import model as parts
+from envs.robots.push_chair.robot import (
     CHAIR_POSITION,
     CHAIR_QUATERNION,
     NEAREST,
@@ -188,7 +188,7 @@ def test_recovery_state_by_hand(env: RecoveryEnv) -> None:
 
 
 def reward(env: RecoveryEnv, now: SimpleNamespace, action: float = 0.0) -> float:
-    return float(env.task_reward(now, jnp.full(20, action), now))
+    return float(env.task_reward(now, jnp.full(20, action), now, ()))
 
 
 def at_the_back(qpos: np.ndarray, away: float = 0.0) -> np.ndarray:
@@ -315,15 +315,17 @@ def test_ends_of_episodes(
     )
     poses[:, 0] = -3.0  # the robot keeps away
     state = state_at(env, poses, np.zeros((4, 29)))
-    state = state.replace(info=state.info | {"was_healthy": jnp.array([True, True, True, False])})
+    state = state.replace(
+        episode=state.episode.replace(was_healthy=jnp.array([True, True, True, False]))
+    )
     after = step(state, np.zeros((4, 20), np.float32))
-    np.testing.assert_array_equal(after.info["success"], [False, True, False, False])
-    np.testing.assert_array_equal(after.info["fell"], [False, False, True, False])
-    np.testing.assert_array_equal(after.info["termination"], [False, True, True, False])
-    np.testing.assert_array_equal(after.info["healthy"], [True, True, False, False])
+    np.testing.assert_array_equal(after.episode.success, [False, True, False, False])
+    np.testing.assert_array_equal(after.episode.fell, [False, False, True, False])
+    np.testing.assert_array_equal(after.episode.termination, [False, True, True, False])
+    np.testing.assert_array_equal(after.episode.healthy, [True, True, False, False])
     assert after.reward[1] > SUCCESS_REWARD - 10.0
     assert after.reward[2] == after.reward[3] == 0.0
-    np.testing.assert_allclose(after.info["recovery_state"][0, 1:], [1.0, 0.0, 0.0, 0.0], atol=1e-3)
+    np.testing.assert_allclose(after.recovery_state[0, 1:], [1.0, 0.0, 0.0, 0.0], atol=1e-3)
 
 
 # Commands and observation.
@@ -353,7 +355,7 @@ def test_velocities_are_reached_in_the_bases_frame(
     assert 0.025 < fingers[0] < 0.045
     assert fingers[1] == pytest.approx(fingers[0], abs=2e-3)
     # The base's own velocities are what the policy sees.
-    np.testing.assert_allclose(state.obs[:2, :2], [[0.5, 0.0], [0.0, 0.5]], atol=0.03)
+    np.testing.assert_allclose(state.obs["policy"][:2, :2], [[0.5, 0.0], [0.0, 0.5]], atol=0.03)
 
 
 def test_observation_does_not_know_the_worlds_directions(
@@ -375,7 +377,7 @@ def test_observation_does_not_know_the_worlds_directions(
     for first in (0, 22):
         turned_qvel[first : first + 2] = turn @ qvel[first : first + 2]
     state = state_at(env, np.stack([pose, turned]), np.stack([qvel, turned_qvel]))
-    np.testing.assert_allclose(state.obs[0], state.obs[1], atol=2e-5)
+    np.testing.assert_allclose(state.obs["policy"][0], state.obs["policy"][1], atol=2e-5)
 
 
 # Starts.
@@ -388,7 +390,7 @@ def ordinary(env: RecoveryEnv) -> State:
 
 def test_values_at_an_ordinary_start_are_as_described(ordinary: State) -> None:
     """What the language model is told of them."""
-    distance, to_target, *others = np.asarray(ordinary.info["recovery_state"]).T
+    distance, to_target, *others = np.asarray(ordinary.recovery_state).T
     description = PushChair.description()
     low, high = map(float, re.findall(r"([\d.]+) to ([\d.]+) at an ordinary start", description)[0])
     assert low <= distance.min() < low + 0.05 and high - 0.05 < distance.max() <= high
@@ -416,7 +418,7 @@ def test_ordinary_starts(ordinary: State) -> None:
     heading = np.stack([np.cos(qpos[:, 2]), np.sin(qpos[:, 2])], axis=1)
     heading_error = np.arccos(np.clip((heading * behind).sum(1), -1, 1))
     assert heading_error.max() <= 0.05 * np.pi + 1e-3
-    assert np.asarray(states.info["healthy"]).all()
+    assert np.asarray(states.episode.healthy).all()
     assert (np.abs(np.asarray(states.data.qvel)) == 0).all()
 
 
@@ -434,8 +436,8 @@ def test_nothing_begins_inside_anything(start: str) -> None:
 def test_ood_start() -> None:
     env = envs.load("push_chair", start="ood", engine="mujoco")
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 64))
-    _, to_target, tilt, speed, spin = np.asarray(states.info["recovery_state"]).T
+    _, to_target, tilt, speed, spin = np.asarray(states.recovery_state).T
     np.testing.assert_allclose(to_target, 1.0, atol=1e-6)
     np.testing.assert_allclose(tilt, 0.5021 * np.pi, atol=1e-5)
     assert (speed == 0).all() and (spin == 0).all()
-    assert not np.asarray(states.info["healthy"]).any()
+    assert not np.asarray(states.episode.healthy).any()

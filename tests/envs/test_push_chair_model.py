@@ -8,8 +8,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import push_chair_model as parts
-from envs.push_chair import CHAIR_QUATERNION, SWIVEL, PushChair
+from envs.robots.push_chair import model as parts
+from envs.robots.push_chair.robot import CHAIR_QUATERNION, SWIVEL, PushChair
 
 # Of the Panda: modified Denavit-Hartenberg parameters a and d [m], alpha [pi/2], joint limits [rad]
 # and torque limit [N m] as Franka publishes them (franka_ros), masses [kg] as identified by Gaz et

@@ -6,7 +6,7 @@ import pytest
 
 import envs
 from envs import RecoveryEnv, registry
-from envs.hopper import Hopper
+from envs.robots.hopper.robot import Hopper
 
 
 def test_names_are_sorted() -> None:
@@ -49,7 +49,7 @@ def test_unknown_engine_lists_the_known_ones() -> None:
 
 
 def test_register(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_ENVIRONMENTS", dict(registry._ENVIRONMENTS))
+    monkeypatch.setattr(registry, "_REGISTERED", {})
 
     @envs.register
     class Pogo(Hopper):

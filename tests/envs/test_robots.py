@@ -127,7 +127,7 @@ def test_starts_fill_their_noise(env: RecoveryEnv, start: str) -> None:
         assert (largest <= facts.qvel_noise).all()
         assert (largest >= 0.95 * facts.qvel_noise).all()
 
-    assert (np.asarray(states.info["healthy"]) == (start == "ordinary")).all()
+    assert (np.asarray(states.episode.healthy) == (start == "ordinary")).all()
 
 
 def turned(axis: int, degrees: float) -> dict[int, float]:
@@ -201,4 +201,4 @@ def test_observed_velocities_are_clipped(name: str) -> None:
         qpos=np.array(FACTS[name].upright, np.float32),
         qvel=np.full(robot.model.nv, -12.0, np.float32),
     )
-    np.testing.assert_array_equal(robot.observe(data)[-robot.model.nv :], -10.0)
+    np.testing.assert_array_equal(robot.observe(data, ())[-robot.model.nv :], -10.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from envs.scene import body_poses, visible_geoms
+from envs.pictures.scene import body_poses, visible_geoms
 
 MODEL = """
 <mujoco>

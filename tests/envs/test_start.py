@@ -50,25 +50,25 @@ def test_environments_move_along_a_graded_start() -> None:
         num_envs=64,
     )
     first = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 64))
-    grading = first.info["grading"]
+    grading = first.episode.grading
     at, counts = np.asarray(grading.distance), np.asarray(grading.counts)
     assert 0.5 < counts.mean() < 0.9
-    heads = np.asarray(first.obs[:, 21])
+    heads = np.asarray(first.obs["policy"][:, 21])
     assert heads[~counts].max() < 0.2, "the official start"
     assert np.corrcoef(at[counts], heads[counts])[0, 1] < -0.5, "farther is lower"
 
     @jax.jit
     def step(state: envs.State) -> tuple[envs.State, jax.Array]:
         stepped = jax.vmap(env.step)(state, jnp.zeros((64, env.action_size)))
-        return jax.vmap(env.restart)(stepped), stepped.info["was_healthy"]
+        return jax.vmap(env.restart)(stepped), stepped.episode.was_healthy
 
     state = first
-    came_up = state.info["was_healthy"]
+    came_up = state.episode.was_healthy
     for _ in range(4):
-        np.testing.assert_array_equal(state.info["grading"].distance, at)
+        np.testing.assert_array_equal(state.episode.grading.distance, at)
         state, came_up = step(state)
     recovered = np.asarray(came_up)
-    moved = np.asarray(state.info["grading"].distance) - at
+    moved = np.asarray(state.episode.grading.distance) - at
     assert recovered[counts].any() and not recovered[counts].all()
     np.testing.assert_array_equal(moved[~counts], 0.0)
     inside = counts & (at > STEP) & (at < 1.0 - STEP)

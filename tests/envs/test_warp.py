@@ -11,7 +11,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import RecoveryEnv, registry, warp_sizes
+from envs import RecoveryEnv, registry
+from envs.physics import warp_sizes
 
 ENVS = 4
 
@@ -100,7 +101,7 @@ def test_what_does_not_fit_is_not_simulated_on(
         state = jax.jit(jax.vmap(env.step))(jax.jit(jax.vmap(env.reset))(starts), actions)
         again = jax.jit(jax.vmap(env.restart))(state)
         assert np.isfinite(again.data.qpos).all() and not again.data._impl.overflow.any()
-        return np.isfinite(state.data.qpos).all(axis=1), np.asarray(state.info["termination"])
+        return np.isfinite(state.data.qpos).all(axis=1), np.asarray(state.episode.termination)
 
     fits, ended = after_a_step(num_envs=12 * ENVS)
     assert fits.all() and not ended.any()

@@ -8,13 +8,16 @@ import jax
 import numpy as np
 
 import envs
-from envs import banks, planner, way_up
-from envs.humanoid import HEAD_ABOVE_TORSO, Humanoid
+from envs import banks
+from envs.robots.humanoid import banks as way_up
+from envs.robots.humanoid.robot import HEAD_ABOVE_TORSO, Humanoid
+from envs.robots.push_chair.banks import lifting
+from envs.tools import planner
 
 
 def test_rising_starts_lead_from_lying_to_standing() -> None:
     humanoid = envs.load("humanoid", start="rising", engine="mujoco", num_envs=256)
-    qpos, qvel = banks.load_moving("humanoid", "rising")
+    qpos, qvel = banks.load_moving(Humanoid.file("rising.npz"))
     low, high = humanoid.model.jnt_range[1:].T
     assert ((low - 0.5 < qpos[:, 7:]) & (qpos[:, 7:] < high + 0.5)).all(), "within soft limits"
     assert np.abs(qvel).max() < 60.0
@@ -22,11 +25,11 @@ def test_rising_starts_lead_from_lying_to_standing() -> None:
     per_decimeter, _ = np.histogram(heads, bins=np.linspace(0.0, 1.4, 15))
     assert per_decimeter[1:].min() > 5 and per_decimeter.max() <= way_up.RISING_STATES
     states = jax.jit(jax.vmap(humanoid.reset))(jax.random.split(jax.random.key(0), 256))
-    seen = np.asarray(states.obs[:, 21])
+    seen = np.asarray(states.obs["policy"][:, 21])
     assert seen.min() < 0.3 and seen.max() > 1.35
     speeds = np.abs(np.asarray(states.data.qvel)).mean()
     np.testing.assert_allclose(speeds, np.abs(qvel).mean(), rtol=0.2, err_msg="they move")
-    assert 0.0 < np.asarray(states.info["healthy"]).mean() < 0.5
+    assert 0.0 < np.asarray(states.episode.healthy).mean() < 0.5
 
 
 def test_of_each_height_few_states_and_the_last_ones_first() -> None:
@@ -60,7 +63,7 @@ def test_a_planner_lets_the_humanoid_sit_up() -> None:
 def test_lifting_starts_lead_from_a_lying_chair_to_a_standing_one() -> None:
     env = envs.load("push_chair", start="lifting", engine="mujoco", num_envs=256)
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 256))
-    hands, _, tilt, _, _ = np.asarray(states.info["recovery_state"]).T
+    hands, _, tilt, _, _ = np.asarray(states.recovery_state).T
     in_steps, _ = np.histogram(tilt / np.pi, bins=[0.05, 0.15, 0.25, 0.35, 0.45, 0.55])
     assert in_steps.sum() == 256 and in_steps.min() > 10
     assert 0.1 < (hands > 0.15)[tilt > 0.49 * np.pi].mean() < 0.9, "some still reach for it"
@@ -68,6 +71,6 @@ def test_lifting_starts_lead_from_a_lying_chair_to_a_standing_one() -> None:
 
 
 def test_a_bank_can_be_built_anew() -> None:
-    poses = way_up.lifting(poses=12, seed=3)
+    poses = lifting(poses=12, seed=3)
     assert poses.shape == (12, 30)
-    np.testing.assert_array_equal(poses, way_up.lifting(poses=12, seed=3))
+    np.testing.assert_array_equal(poses, lifting(poses=12, seed=3))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import envs
-from envs import RecoveryEnv, Start, defaults, registry, wide_starts
+from envs import RecoveryEnv, Start, defaults, registry
+from envs.tools import wide_starts
 
 ROBOTS = [name for name in envs.names() if "ood-wide" in registry.get(name).all_starts()]
 
@@ -33,7 +34,7 @@ def test_poses_are_unhealthy_and_at_rest(env: RecoveryEnv) -> None:
     assert bank.shape == (wide_starts.POSES, env.model.nq)
     assert np.isfinite(bank).all()
     state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 256))
-    assert not state.info["healthy"].any()
+    assert not state.episode.healthy.any()
     np.testing.assert_array_equal(state.data.qvel, 0.0)
     # Without any action, most stay where they are; springs were held by torques.
     step = jax.jit(jax.vmap(env.step))

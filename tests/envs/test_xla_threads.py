@@ -10,7 +10,7 @@ from pathlib import Path
 import jaxlib.version
 import pytest
 
-from envs import xla_threads
+from envs.physics import xla_threads
 
 # Matrices of the humanoid's size, for 256 of them.
 SEVERAL_AT_ONCE = """

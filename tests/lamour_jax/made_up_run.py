@@ -11,11 +11,14 @@ import numpy as np
 
 import envs
 from envs import RecoveryEnv
-from lamour_jax import policies, recordings
-from lamour_jax.config import RunConfig, preset
-from lamour_jax.evaluation import Episodes, Recording
-from lamour_jax.pictures import START, STILLS
-from reward_codegen import library
+from lamour_jax import policies
+from lamour_jax.config import RunConfig
+from lamour_jax.policies import originals
+from lamour_jax.report import recordings
+from lamour_jax.report.pictures import START, STILLS
+from lamour_jax.robot_settings import preset
+from lamour_jax.run.evaluation import Episodes, Recording
+from tests import shipped
 
 HOSTILE = '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned=1">&{{ 7*7 }}'
 PNG = (
@@ -99,7 +102,7 @@ def write(folder: Path, config: RunConfig = CONFIG, **changes: Any) -> Path:
     for row in rows[4::5]:
         row |= {"eval/return": row["episode/return"], "eval/recovery_rate": 0.5}
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "reward.py").write_text(library.source(config.env))
+    (folder / "reward.py").write_text(shipped.source(config.env))
     report = {
         "passed": True,
         "score": 1.95,
@@ -112,7 +115,7 @@ def write(folder: Path, config: RunConfig = CONFIG, **changes: Any) -> Path:
     recordings.save(chosen, folder / recordings.FILE)
     for name in (START, STILLS):
         (folder / name).write_bytes(PNG)
-    header, agent = policies.load_original(config.env)
+    header, agent = originals.load(config.env)
     policies.save(folder / "policy.npz", header, agent)
     return folder
 

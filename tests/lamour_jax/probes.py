@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -11,10 +10,20 @@ import jax.numpy as jnp
 
 from envs import RecoveryEnv, State
 from envs.mirror import Mirror, Reflection
+from envs.recovery_env import Episode
+from lamour_jax.config import RunConfig
+from lamour_jax.console import Console
 from lamour_jax.objective import Objective, original_task
+from lamour_jax.policies import fresh_header
+from lamour_jax.ppo.acting import act
 from lamour_jax.ppo.config import PPOConfig
-from lamour_jax.ppo.learner import Learner
+from lamour_jax.ppo.learner import Found, Learner, TrainState
 from lamour_jax.ppo.networks import Agent
+from lamour_jax.run import loop
+from lamour_jax.run.checkpoints import Identity
+from lamour_jax.run.folder import RunFolder
+from lamour_jax.run.loop import Hooks
+from lamour_jax.run.record import Run
 
 SMALL = PPOConfig(
     num_envs=32,
@@ -27,6 +36,8 @@ SMALL = PPOConfig(
     std=0.5,
     min_std=0.05,
 )
+
+NO_HOOKS = Hooks(evaluate=lambda run, agent: {})
 
 
 class Probe:
@@ -50,6 +61,7 @@ class Probe:
         advance: Callable[[jax.Array], jax.Array] = lambda obs: obs,
         length: int = 1,
         truncates: bool = False,
+        hides: bool = False,
     ):
         """Describes an episode.
 
@@ -59,10 +71,13 @@ class Probe:
             advance: the next observation from the current one.
             length: steps of an episode.
             truncates: whether the end is a time limit, not a termination.
+            hides: whether the policy sees 0 and the critic the number, twice.
         """
         self._reward, self._start, self._advance = reward, start, advance
         self.time_limit = length
         self._truncates = truncates
+        self.hides = hides
+        self.critic_observation_size = 2 if hides else 0
 
     @classmethod
     def mirror(cls) -> Mirror:
@@ -72,46 +87,58 @@ class Probe:
     def reset(self, key: jax.Array) -> State:
         key, start_key = jax.random.split(key)
         no, zero = jnp.bool_(False), jnp.float32(0.0)
-        obs = self._start(start_key)
-        info: dict[str, Any] = {
-            "healthy": jnp.bool_(True),
-            "was_healthy": jnp.bool_(True),
-            "fell": no,
-            "success": no,
-            "termination": no,
-            "truncation": no,
-            "steps": jnp.int32(0),
-            "healthy_streak": jnp.int32(0),
-            "task_reward": zero,
-            "recovery_state": obs,
-            "key": key,
-        }
-        return State(data=(), obs=obs, reward=zero, done=zero, metrics={}, info=info)
+        seen = self._start(start_key)
+        episode = Episode(
+            healthy=jnp.bool_(True),
+            was_healthy=jnp.bool_(True),
+            falling=no,
+            fell=no,
+            success=no,
+            termination=no,
+            truncation=no,
+            steps=jnp.int32(0),
+            healthy_streak=jnp.int32(0),
+            task_reward=zero,
+        )
+        return State(
+            data=(),
+            obs=self._observe(seen),
+            reward=zero,
+            done=zero,
+            episode=episode,
+            memory=(),
+            recovery_state=seen,
+            key=key,
+        )
 
     def step(self, state: State, action: jax.Array) -> State:
-        reward = self._reward(state.obs, jnp.clip(action, -1.0, 1.0)).reshape(())
-        steps = state.info["steps"] + 1
+        before = state.recovery_state
+        reward = self._reward(before, jnp.clip(action, -1.0, 1.0)).reshape(())
+        steps = state.episode.steps + 1
         ended = steps >= self.time_limit
-        obs = self._advance(state.obs)
-        return dataclasses.replace(
-            state,
-            obs=obs,
+        seen = self._advance(before)
+        return state.replace(
+            obs=self._observe(seen),
             reward=reward,
             done=ended.astype(jnp.float32),
-            info=state.info
-            | {
-                "termination": ended & (not self._truncates),
-                "truncation": ended & self._truncates,
-                "steps": steps,
-                "healthy_streak": steps,
-                "task_reward": reward,
-                "recovery_state": obs,
-            },
+            episode=state.episode.replace(
+                termination=ended & (not self._truncates),
+                truncation=ended & self._truncates,
+                steps=steps,
+                healthy_streak=steps,
+                task_reward=reward,
+            ),
+            recovery_state=seen,
         )
 
     def restart(self, state: State) -> State:
-        fresh = self.reset(state.info["key"])
+        fresh = self.reset(state.key)
         return jax.tree.map(lambda new, old: jnp.where(state.done > 0, new, old), fresh, state)
+
+    def _observe(self, seen: jax.Array) -> dict[str, jax.Array]:
+        if not self.hides:
+            return {"policy": seen}
+        return {"policy": jnp.zeros(1), "critic": jnp.concatenate([seen, seen])}
 
 
 def plus_or_minus_one(key: jax.Array) -> jax.Array:
@@ -128,7 +155,24 @@ def make_learner(
 ) -> Learner:
     """Returns a learner on a probe; `agents` are its `original` and `initial`."""
     env = cast(RecoveryEnv, probe)
-    return Learner(env, objective or original_task(), config, iterations, **agents)
+    network = fresh_header(env, RunConfig(ppo=config)).network()
+    return Learner(env, objective or original_task(), config, iterations, network, **agents)
+
+
+def alone(tree: Any) -> Any:
+    """Returns what belongs to the only member of a population."""
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+def begin(learner: Learner, seed: int = 0) -> Agent:
+    """Returns the agent that training begins with."""
+    return cast(Agent, alone(learner.init(seed)).agent)
+
+
+def iterate(learner: Learner, state: TrainState) -> tuple[TrainState, Found]:
+    """Does an iteration of a population of one; what was found is without the axis."""
+    state, found = learner.iterate(state)
+    return state, alone(found)
 
 
 def train(learner: Learner, iterations: int = 100, seed: int = 0) -> Agent:
@@ -136,18 +180,26 @@ def train(learner: Learner, iterations: int = 100, seed: int = 0) -> Agent:
     state = learner.init(seed)
     for _ in range(iterations):
         state, _ = learner.iterate(state)
-    return state.agent
+    return cast(Agent, alone(state).agent)
+
+
+def train_run(
+    learner: Learner, config: RunConfig, folder: RunFolder, hooks: Hooks = NO_HOOKS
+) -> tuple[TrainState, list[dict[str, float]]]:
+    """Trains one run as its settings say; returns the final state and its metrics."""
+    run = Run(Identity(config), folder)
+    [state] = loop.train(learner, [run], hooks, Console())
+    return state, run.history.rows
 
 
 def values(learner: Learner, agent: Agent, *observations: float) -> list[float]:
     """Returns the critic's values of observations."""
-    return [float(learner.network.value(agent, jnp.array([obs]))) for obs in observations]
+    return [
+        float(learner.network.value(agent, {"policy": jnp.array([obs])})) for obs in observations
+    ]
 
 
 def mean_actions(learner: Learner, agent: Agent, *observations: float) -> list[float]:
     """Returns the policy's mean actions in observations."""
-    network = learner.network
-    return [
-        float(network.mean(agent.params, network.normalize(agent, jnp.array([obs])))[0])
-        for obs in observations
-    ]
+    obs, nowhere = jnp.array(observations)[:, None], jnp.zeros(len(observations), bool)
+    return [float(action) for action in act(learner.network, agent, obs, nowhere).action[:, 0]]

@@ -14,9 +14,10 @@ from lamour_jax.config import ObjectiveConfig, Precision
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
-from lamour_jax.ppo.networks import ActorCritic
+from lamour_jax.ppo.networks import ActorCritic, PolicyNetwork
 from lamour_jax.system import set_precision
-from reward_codegen import compile_reward, library
+from reward_codegen import compile_reward
+from tests import shipped
 
 CONFIG = PPOConfig(num_envs=4, unroll_length=2, minibatch_size=4, epochs=1, hidden_sizes=(8,))
 
@@ -32,12 +33,12 @@ def translated(platform: str) -> str:
     """Returns LaMOuR's iteration on MJX as JAX hands it to that platform's compiler."""
     env = envs.load("hopper", start="ood", engine="mjx")
     sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
-    program = compile_reward(library.source(env.name), **sizes)
-    network = ActorCritic(env.observation_size, env.action_size, CONFIG.hidden_sizes)
+    program = compile_reward(shipped.source(env.name), **sizes)
+    network = ActorCritic(PolicyNetwork(env.observation_size, env.action_size, CONFIG.hidden_sizes))
     original = network.init(jax.random.key(1), CONFIG.std)
     ingredients = Ingredients(program, ObjectiveConfig(), network, original)
     objective = make_objective("lamour", ingredients)
-    learner = Learner(env, objective, CONFIG, iterations=1, original=original)
+    learner = Learner(env, objective, CONFIG, iterations=1, network=network, original=original)
     traced = learner.iterate.trace(jax.eval_shape(lambda: learner.init(0)))
     return str(traced.lower(lowering_platforms=(platform,)).as_text())
 

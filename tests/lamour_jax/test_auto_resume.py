@@ -14,7 +14,7 @@ import pytest
 import lamour_jax.train as command
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import main
 
 Hook = Callable[[RunConfig], None]
@@ -45,8 +45,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         for config, folder in zip(configs, folders, strict=True):
             runs(config, folder, console)
 
-    monkeypatch.setattr(command, "run_recovery", runs)
-    monkeypatch.setattr(command, "run_recoveries", together)
+    monkeypatch.setattr(command, "run_stage", together)
     return runs
 
 
@@ -81,18 +80,15 @@ def test_it_begins_goes_on_and_ends(
     assert f"The run in {out} is already finished" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("options", [[], ["--together"]])
-def test_several_seeds(
-    options: list[str], runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_several_seeds(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    words = ["--seeds", "3", *options, "--out", str(out)]
+    words = ["--seeds", "3", "--out", str(out)]
     runs.hook = interrupt(signal.SIGINT, 1)
     assert main(words) == 130
     said = capsys.readouterr().err
     assert said == (
         "interrupted by SIGINT; to go on: python -m lamour_jax.train --seeds 3 "
-        f"{' '.join([*options, ''])}--out {out} --auto-resume\n"
+        f"--out {out} --auto-resume\n"
     )
     runs.hook = nothing
     assert runs.begun == [0, 1]
@@ -150,7 +146,7 @@ def test_interrupted_before_anything_was_trained(
     def begin(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(command, "run_recovery", begin)
+    monkeypatch.setattr(command, "run_stage", begin)
     assert main(["--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "interrupted by SIGINT; nothing was trained yet\n"
 

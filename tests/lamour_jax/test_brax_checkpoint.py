@@ -16,6 +16,7 @@ from brax.training.agents.ppo import checkpoint, networks
 
 from lamour_jax import policies
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
 
 OBS, ACTIONS = 11, 3  # hopper's
 
@@ -50,7 +51,7 @@ def write(
 
 
 def ours(folder: Path, obs: np.ndarray) -> np.ndarray:
-    header, agent = policies.load_original("hopper", str(folder))
+    header, agent = originals.load("hopper", str(folder))
     network = header.network()
     return np.asarray(network.mean(agent.params, network.normalize(agent, jnp.asarray(obs))))
 
@@ -96,7 +97,7 @@ def test_a_policy_that_sees_a_part_of_the_observations(
 
 def test_noise_is_that_of_the_mean_observation(tmp_path: Path) -> None:
     folder, make_policy = write(tmp_path)
-    _, agent = policies.load_original("hopper", str(folder))
+    _, agent = originals.load("hopper", str(folder))
     _, extras = make_policy()(agent.observation_statistics.mean, jax.random.key(0))
     loc, scale = jnp.split(extras["distribution_params"], 2)
     slope = jax.vmap(jax.grad(jnp.tanh))(loc)
@@ -107,13 +108,13 @@ def test_noise_is_that_of_the_mean_observation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "spread"), [("scalar", 0.3), ("log", 0.3)])
 def test_noise_that_does_not_depend_on_the_state(kind: str, spread: float, tmp_path: Path) -> None:
     options = {"distribution_type": "normal", "noise_std_type": kind, "init_noise_std": spread}
-    _, agent = policies.load_original("hopper", str(write(tmp_path, **options)[0]))
+    _, agent = originals.load("hopper", str(write(tmp_path, **options)[0]))
     np.testing.assert_allclose(np.exp(agent.params.log_std), spread, rtol=1e-5)
 
 
 def test_it_is_saved_as_any_policy(tmp_path: Path) -> None:
     folder, _ = write(tmp_path)
-    header, agent = policies.load_original("hopper", str(folder))
+    header, agent = originals.load("hopper", str(folder))
     policies.save(tmp_path / "policy.npz", header, agent)
     again, restored = policies.load(tmp_path / "policy.npz")
     assert (again.output, again.hidden_sizes, again.activation) == ("tanh", (16, 8), "swish")
@@ -124,7 +125,7 @@ def test_it_is_saved_as_any_policy(tmp_path: Path) -> None:
 
 def refused(path: Path, env: str = "hopper") -> str:
     with pytest.raises(UserError) as error:
-        policies.load_original(env, str(path))
+        originals.load(env, str(path))
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
 

@@ -30,7 +30,7 @@ TINY = (
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files of the page, as the current one; what is registered is forgotten."""
-    monkeypatch.setattr(registry, "_ENVIRONMENTS", dict(registry._ENVIRONMENTS))
+    monkeypatch.setattr(registry, "_REGISTERED", {})
     monkeypatch.setattr(registry, "_OWN", {})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pole.py").write_text(POLE)

@@ -12,10 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from lamour_jax.checkpoints import Checkpoints, Damaged, Identity, restore_newest
+import envs
 from lamour_jax.config import CheckpointConfig, RunConfig
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.learner import Learner, TrainState
+from lamour_jax.run.checkpoints import Checkpoints, Damaged, Identity, restore_newest, robot_digest
 from tests.lamour_jax.probes import Probe, make_learner, plus_or_minus_one
 
 IDENTITY = Identity(RunConfig(), reward="def calculate_reward(): ...", policy="abc")
@@ -43,6 +44,11 @@ def opened(folder: Path, identity: Identity = IDENTITY) -> Iterator[tuple[Checkp
         yield checkpoints, said
 
 
+def template(learner: Learner) -> TrainState:
+    """A state of the shape that is saved, without anything that it holds."""
+    return learner.member(learner.init(1), 0)
+
+
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
@@ -50,20 +56,21 @@ def names(folder: Path) -> list[str]:
 def test_training_goes_on_bit_by_bit(learner: Learner, tmp_path: Path) -> None:
     with opened(tmp_path / "checkpoints") as (checkpoints, _):
         state, _ = learner.iterate(learner.init(0))
-        saved = plain(state)
-        checkpoints.save(256, state)
+        member = learner.member(state, 0)
+        saved = plain(member)
+        checkpoints.save(256, member)
         # The next iteration takes the state's memory over while it is still being written.
         state, _ = learner.iterate(state)
         state, _ = learner.iterate(state)
     with opened(tmp_path / "checkpoints") as (checkpoints, said):
-        found = restore_newest([checkpoints], [learner.init(1)], {256}, said.append)
+        found = restore_newest([checkpoints], [template(learner)], {256}, said.append)
         assert said == []
     assert found is not None
     steps, [restored] = found
     assert steps == 256
     for ours, theirs in zip(plain(restored), saved, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    resumed, _ = learner.iterate(restored)
+    resumed, _ = learner.iterate(learner.population([restored]))
     resumed, _ = learner.iterate(resumed)
     for ours, theirs in zip(plain(resumed), plain(state), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -73,7 +80,7 @@ def test_training_goes_on_bit_by_bit(learner: Learner, tmp_path: Path) -> None:
 def written(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with checkpoints after 100 to 500 steps, of which 200 was the best."""
     folder = tmp_path_factory.mktemp("written")
-    state = learner.init(0)
+    state = learner.member(learner.init(0), 0)
     with opened(folder) as (checkpoints, _):
         for steps in (100, 200, 300, 400, 500):
             checkpoints.save(steps, state, best=min(steps, 200))
@@ -93,6 +100,7 @@ OTHERS = {
     },
     "reward.py was changed (sha256 ": {"reward": "def calculate_reward(): return 1"},
     "another original policy": {"policy": "def"},
+    "the robot was changed: its file, or what its model is compiled to": {"robot": "other"},
 }
 
 
@@ -103,7 +111,7 @@ def test_those_of_another_training_are_refused(
     before = names(written)
     other = dataclasses.replace(IDENTITY, **OTHERS[message])
     with opened(written, other) as (checkpoints, said), pytest.raises(UserError) as raised:
-        restore_newest([checkpoints], [learner.init(0)], {400, 500}, said.append)
+        restore_newest([checkpoints], [template(learner)], {400, 500}, said.append)
     assert message in str(raised.value)
     assert f"the checkpoints in {written} are of another training" in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -113,16 +121,16 @@ def test_those_of_another_training_are_refused(
 def test_those_of_another_version_are_refused(
     learner: Learner, written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamour_jax.checkpoints.FORMAT_VERSION", 99)
+    monkeypatch.setattr("lamour_jax.run.checkpoints.FORMAT_VERSION", 99)
     with opened(written) as (checkpoints, _), pytest.raises(UserError) as raised:
-        checkpoints.restore(500, learner.init(0))
-    assert "their format version is 2; this release reads 99" in str(raised.value)
+        checkpoints.restore(500, learner.member(learner.init(0), 0))
+    assert "their format version is 3; this release reads 99" in str(raised.value)
 
 
 def test_how_often_they_are_written_may_change(learner: Learner, written: Path) -> None:
     config = dataclasses.replace(RunConfig(), checkpoints=CheckpointConfig(keep=5))
     with opened(written, dataclasses.replace(IDENTITY, config=config)) as (checkpoints, _):
-        checkpoints.restore(500, learner.init(0))
+        checkpoints.restore(500, learner.member(learner.init(0), 0))
 
 
 def test_a_flipped_bit_and_what_was_half_written_are_told(learner: Learner, written: Path) -> None:
@@ -133,8 +141,8 @@ def test_a_flipped_bit_and_what_was_half_written_are_told(learner: Learner, writ
     data.write_bytes(content)
     with opened(written) as (checkpoints, said):
         with pytest.raises(Damaged):
-            checkpoints.restore(500, learner.init(0))
-        found = restore_newest([checkpoints], [learner.init(0)], {400, 500}, said.append)
+            checkpoints.restore(500, learner.member(learner.init(0), 0))
+        found = restore_newest([checkpoints], [template(learner)], {400, 500}, said.append)
     assert found is not None and found[0] == 400
     assert len(said) == 2
     assert said[0].startswith("the checkpoint after 500 steps is damaged (")
@@ -145,7 +153,7 @@ def test_a_flipped_bit_and_what_was_half_written_are_told(learner: Learner, writ
 # The thread that could not write goes on talking to nobody.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_leaves_those_before(learner: Learner, tmp_path: Path) -> None:
-    state = learner.init(0)
+    state = learner.member(learner.init(0), 0)
 
     def save(checkpoints: Checkpoints) -> None:
         checkpoints.save(200, state)
@@ -166,13 +174,13 @@ def test_a_full_disk_leaves_those_before(learner: Learner, tmp_path: Path) -> No
     assert "File too large" in str(raised.value)
     assert "\n" not in str(raised.value)
     with opened(tmp_path) as (checkpoints, said):
-        found = restore_newest([checkpoints], [learner.init(1)], {100, 200}, said.append)
+        found = restore_newest([checkpoints], [template(learner)], {100, 200}, said.append)
     assert found is not None and found[0] == 100
 
 
 @pytest.mark.parametrize(
     ("first", "second", "common"),
-    [((100, 200), (100,), 100), ((100,), (), None), ((100, 200), (), "none of the checkpoints")],
+    [((100, 200), (100,), 100), ((), (), None), ((100, 200), (), "none of the checkpoints")],
 )
 def test_seeds_side_by_side_go_on_from_the_same_step(
     first: tuple[int, ...],
@@ -181,7 +189,7 @@ def test_seeds_side_by_side_go_on_from_the_same_step(
     learner: Learner,
     tmp_path: Path,
 ) -> None:
-    state = learner.init(0)
+    state = learner.member(learner.init(0), 0)
     for folder, steps in (("first", first), ("second", second)):
         with opened(tmp_path / folder) as (checkpoints, _):
             for step in steps:
@@ -199,3 +207,10 @@ def test_seeds_side_by_side_go_on_from_the_same_step(
             return
         assert restore() == common
         assert one.steps == other.steps == ({common} if common else set())
+
+
+def test_the_same_file_with_another_model_is_another_robot() -> None:
+    env = envs.load("hopper", engine="mujoco")
+    before = robot_digest(env)
+    env.model.actuator_gear[0, 0] *= 2.0
+    assert robot_digest(env) != before

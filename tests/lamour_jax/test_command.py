@@ -18,7 +18,7 @@ from lamour_jax.train import Arguments, resolve
         "--env ant --seed 7 --method sero --engine mjx --steps 100000 --num-envs 64",
         "--env hopper --start ood-noisy --set ppo.learning_rate=1e-4 --reward 'my file.py'",
         "--env ant --set training_starts={ood: 0.5, ordinary: 0.5} --set ppo.max_std=[1.0,0.5]",
-        "--env walker2d --reward gemini --model other --candidates 3 --regenerate",
+        "--env walker2d --reward model --model other --candidates 3 --regenerate",
         "--env hopper --stage original --set ppo.hidden_sizes=[8,8] --policy a/b.npz",
     ],
 )

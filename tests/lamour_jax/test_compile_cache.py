@@ -15,12 +15,13 @@ import pytest
 
 import envs
 from benchmarks.compilations import CompilationCounter
-from lamour_jax import compile_cache, policies
-from lamour_jax.controller import Controller
-from lamour_jax.evaluation import Evaluator
+from lamour_jax import compile_cache
 from lamour_jax.objective import original_task
+from lamour_jax.policies import originals
+from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
+from lamour_jax.run.evaluation import Evaluator
 
 SECOND_START = """
 import json
@@ -77,7 +78,7 @@ def test_only_the_first_iteration_compiles(learner: Learner) -> None:
 
 def test_only_the_first_evaluation_compiles(learner: Learner) -> None:
     env = envs.load("hopper", engine="mujoco", episode_length=5)
-    evaluator = Evaluator(Controller(learner.network), episodes=3)
+    evaluator = Evaluator(Actor(learner.network), episodes=3)
     agent = learner.init(0).agent
     evaluator(env, agent, 0).summary()
     other = jax.tree.map(lambda leaf: leaf + 0, learner.init(1).agent)
@@ -88,8 +89,8 @@ def test_only_the_first_evaluation_compiles(learner: Learner) -> None:
 
 def test_a_loaded_and_a_trained_policy_share_the_program_of_an_evaluation() -> None:
     env = envs.load("hopper", engine="mujoco", episode_length=5)
-    header, loaded = policies.load_original("hopper")
-    evaluator = Evaluator(Controller(header.network()), episodes=3)
+    header, loaded = originals.load("hopper")
+    evaluator = Evaluator(Actor(header.network()), episodes=3)
     evaluator(env, loaded, 0).summary()
     trained = jax.device_put(loaded, jax.local_devices()[0])
     with CompilationCounter() as counter:
@@ -98,7 +99,7 @@ def test_a_loaded_and_a_trained_policy_share_the_program_of_an_evaluation() -> N
 
 
 def test_starts_share_the_program_of_an_evaluation(learner: Learner) -> None:
-    evaluator = Evaluator(Controller(learner.network), episodes=3)
+    evaluator = Evaluator(Actor(learner.network), episodes=3)
     agent = learner.init(0).agent
     for start in ("ordinary", "ood", "ood-noisy"):
         env = envs.load("hopper", start=start, engine="mujoco", episode_length=5)

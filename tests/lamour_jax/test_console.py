@@ -7,7 +7,6 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from lamour_jax.compilation import Compilation
 from lamour_jax.config import RunConfig
 from lamour_jax.console import Console, JsonConsole, QuietConsole
 from lamour_jax.progress import LineProgress, Pace, duration, loss_facts
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import main
 
 
@@ -181,13 +180,12 @@ def test_json_is_one_object_a_line() -> None:
 def run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for training; prints past the console as well."""
 
-    def begin(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
+    def begin(configs: list[RunConfig], folders: list[RunFolder], console: Console) -> None:
         print("from somewhere else")
         console.say("a word")
         console.conclude("the end")
-        return {}
 
-    monkeypatch.setattr(command, "run_recovery", begin)
+    monkeypatch.setattr(command, "run_stage", begin)
 
 
 def test_json_on_the_command_line(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamour_jax.ppo.networks import cross_entropy
+from lamour_jax.ppo.noise import cross_entropy
 
 TARGET_MEAN = jnp.array([0.3, -0.8, 0.0])
 TARGET_STD = jnp.array([0.2, 0.5, 1.0])

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from envs import host_call
-from envs.mujoco_engine import PhysicsError
+from envs.physics import host_call
+from envs.physics.mujoco_engine import PhysicsError
 from lamour_jax.endings import ends_cleanly
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from envs.half_cheetah import HalfCheetah
+from envs.robots.half_cheetah.robot import HalfCheetah
 from lamour_jax import train
-from lamour_jax.config import preset
 from lamour_jax.evaluate import main
+from lamour_jax.robot_settings import preset
 
 
 @pytest.fixture

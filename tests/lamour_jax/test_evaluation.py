@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import cast
 
 import jax
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 
 from envs import RecoveryEnv, State
-from envs.physics import MujocoData
-from lamour_jax.evaluation import Episodes, run_episodes
+from envs.physics.interface import MujocoData
+from lamour_jax.run.evaluation import Episodes, run_episodes
+from tests.lamour_jax.probes import Probe
 
 TIME_LIMIT = 10  # so that the last fifth is 2 steps
 
@@ -38,49 +38,41 @@ class Scripted:
         self._healthy_at_start = healthy_at_start
 
     def reset(self, key: jax.Array) -> State:
-        healthy, zero = jnp.bool_(self._healthy_at_start), jnp.float32(0.0)
-        return State(
+        healthy = jnp.bool_(self._healthy_at_start)
+        plain = Probe(reward=lambda obs, action: obs).reset(key)
+        return plain.replace(
             data=MujocoData(*5 * [jnp.zeros(1)]),
-            obs=jnp.zeros(1),
-            reward=zero,
-            done=zero,
-            metrics={},
-            info={
-                "healthy": healthy,
-                "was_healthy": healthy,
-                "fell": jnp.bool_(False),
-                "success": jnp.bool_(False),
-                "termination": jnp.bool_(False),
-                "truncation": jnp.bool_(False),
-                "steps": jnp.int32(0),
-                "healthy_streak": jnp.int32(0),
-            },
+            episode=plain.episode.replace(healthy=healthy, was_healthy=healthy),
         )
 
     def step(self, state: State, action: jax.Array) -> State:
-        info, step = state.info, state.info["steps"]
-        healthy = self._healthy[step]
-        was_healthy = info["was_healthy"] | healthy
-        return dataclasses.replace(
-            state,
-            reward=jnp.where(healthy, step + 1.0, 0.0),
-            info=info
-            | {
-                "healthy": healthy,
-                "was_healthy": was_healthy,
-                "fell": info["fell"] | (was_healthy & ~healthy),
-                "success": info["success"] | self._at_goal[step],
-                "termination": self._exploded[step],
-                "steps": step + 1,
-                "healthy_streak": jnp.where(healthy, info["healthy_streak"] + 1, 0),
-            },
+        before = state.episode
+        healthy = self._healthy[before.steps]
+        was_healthy = before.was_healthy | healthy
+        return state.replace(
+            reward=jnp.where(healthy, before.steps + 1.0, 0.0),
+            episode=before.replace(
+                healthy=healthy,
+                was_healthy=was_healthy,
+                fell=before.fell | (was_healthy & ~healthy),
+                success=before.success | self._at_goal[before.steps],
+                termination=self._exploded[before.steps],
+                steps=before.steps + 1,
+                healthy_streak=jnp.where(healthy, before.healthy_streak + 1, 0),
+            ),
         )
+
+
+def still(state: State, key: jax.Array) -> jax.Array:
+    return jnp.zeros((len(state.done), 1))
 
 
 def measure(health: str, healthy_at_start: bool = False, episodes: int = 1) -> Episodes:
     env = cast(RecoveryEnv, Scripted(health, healthy_at_start))
     start = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), episodes))
-    return run_episodes(env, lambda state, key: jnp.zeros_like(state.obs), start, jax.random.key(1))
+    return run_episodes(
+        env, lambda state, key: jnp.zeros((len(state.done), 1)), start, jax.random.key(1)
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ import envs
 from envs.mirror import Mirror, Reflection
 from lamour_jax import export as module
 from lamour_jax import onnx_graph, policies
-from lamour_jax.config import preset
 from lamour_jax.export import main, policy_function, random_observations
-from lamour_jax.policies import PolicyHeader
+from lamour_jax.policies import PolicyHeader, originals
 from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS, Agent
-from reward_codegen import library
+from lamour_jax.robot_settings import preset
+from tests import shipped
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
@@ -54,9 +54,9 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").write_text(preset("half_cheetah", "recovery").to_yaml())
-    (folder / "reward.py").write_text(library.source("half_cheetah"))
+    (folder / "reward.py").write_text(shipped.source("half_cheetah"))
     (folder / "result.json").write_text("{}")
-    header, _ = policies.load_original("half_cheetah")
+    header, _ = originals.load("half_cheetah")
     policies.save(folder / "policy.npz", header, other(header, 1))
     return folder
 
@@ -87,7 +87,7 @@ def test_recovery_run(run: Path) -> None:
     out = run / "export"
     facts = json.loads((out / "export.json").read_text())
     for name, path in (("policy", run / "policy.npz"), ("original", "")):
-        header, agent = policies.load_original("half_cheetah", str(path))
+        header, agent = originals.load("half_cheetah", str(path))
         observations = random_observations(agent)
         expected = np.asarray(policy_function(header, agent)(observations))
         assert np.abs(expected).max() == 1.0, "nothing is clipped"
@@ -181,7 +181,7 @@ def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str]) ->
     reward = run / "reward.py"
     reward.write_text("print('no functions')")
     assert "reward.py cannot be used" in error(capsys, run, "--out", run / "new")
-    reward.write_text(library.source("half_cheetah"))
+    reward.write_text(shipped.source("half_cheetah"))
     (run / "policy.npz").write_bytes(b"not a policy")
     assert "is damaged or not a policy file" in error(capsys, run, "--out", run / "new")
     (run / "result.json").unlink()

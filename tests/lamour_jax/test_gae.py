@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from brax.training.acme import running_statistics
 
+from lamour_jax.ppo.acting import Acted
 from lamour_jax.ppo.rollout import Rollout
-from tests.lamour_jax.probes import SMALL, Probe, make_learner
+from tests.lamour_jax.probes import SMALL, Probe, begin, make_learner
 
 TIME, ENVS = 13, 6
 
@@ -53,13 +54,15 @@ def test_targets_and_advantages_equal_a_plain_loop() -> None:
     termination[-1, 1], truncation[-1, 1] = False, True
     termination[:, 2] = truncation[:, 2] = False
     rollout = Rollout(
-        obs=jnp.asarray(random.normal(size=(TIME, ENVS, 1)), jnp.float32),
-        action=jnp.zeros((TIME, ENVS, 1)),
-        noise_offset=jnp.zeros((TIME, ENVS, 1)),
-        log_prob=jnp.zeros((TIME, ENVS)),
-        exploring=jnp.zeros((TIME, ENVS), bool),
-        original_acted=jnp.zeros((TIME, ENVS), bool),
-        dropout_keys=None,
+        obs={"policy": jnp.asarray(random.normal(size=(TIME, ENVS, 1)), jnp.float32)},
+        acted=Acted(
+            action=jnp.zeros((TIME, ENVS, 1)),
+            noise_offset=jnp.zeros((TIME, ENVS, 1)),
+            log_prob=jnp.zeros((TIME, ENVS)),
+            exploring=jnp.zeros((TIME, ENVS), bool),
+            original_acted=jnp.zeros((TIME, ENVS), bool),
+            noise=jnp.zeros((TIME, ENVS, 1)),
+        ),
         consolidation=jnp.zeros((TIME, ENVS)),
         reward=jnp.asarray(random.normal(size=(TIME, ENVS)), jnp.float32),
         termination=jnp.asarray(termination),
@@ -67,15 +70,17 @@ def test_targets_and_advantages_equal_a_plain_loop() -> None:
         healthy=jnp.ones((TIME, ENVS), bool),
         valid=jnp.ones((TIME, ENVS), bool),
     )
-    last_obs = jnp.asarray(random.normal(size=(ENVS, 1)), jnp.float32)
+    last = jnp.asarray(random.normal(size=(ENVS, 1)), jnp.float32)
     learner = make_learner(Probe(reward=lambda obs, action: obs))
-    agent = learner.init(0).agent
-    value = learner.network.value(agent, jnp.concatenate([rollout.obs, last_obs[None]]))
+    agent = begin(learner)
+    value = learner.network.value(
+        agent, {"policy": jnp.concatenate([rollout.obs["policy"], last[None]])}
+    )
     targets, advantages = plain_loop(
         np.asarray(rollout.reward), np.asarray(value), termination, truncation
     )
 
-    agent, batch = jax.jit(learner._prepare)(agent, rollout, last_obs)
+    agent, batch = jax.jit(learner._prepare)(agent, rollout, {"policy": last})
 
     learned = running_statistics.denormalize(batch.value_target, agent.value_statistics)
     np.testing.assert_allclose(learned.reshape(TIME, ENVS), targets, rtol=1e-4, atol=1e-5)

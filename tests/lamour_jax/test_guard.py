@@ -15,19 +15,29 @@ import numpy as np
 import pytest
 
 from envs import State
-from lamour_jax import training
-from lamour_jax.checkpoints import Identity
 from lamour_jax.config import RunConfig
-from lamour_jax.console import Console
 from lamour_jax.errors import UserError
 from lamour_jax.objective import original_task
 from lamour_jax.ppo import learner as learner_module
+from lamour_jax.ppo import noise
 from lamour_jax.ppo.config import GuardConfig
-from lamour_jax.ppo.guard import ROWS, BadSamples, Skipped, discard, is_bad
+from lamour_jax.ppo.guard import CAUSES, ROWS, BadSamples, Skipped, discard, what_is_wrong
 from lamour_jax.ppo.learner import Learner, normalize_within_groups
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
-from lamour_jax.run_folder import RunFolder
-from tests.lamour_jax.probes import SMALL, Probe, make_learner, mean_actions, plus_or_minus_one
+from lamour_jax.run.folder import RunFolder
+from lamour_jax.run.loop import Hooks
+from lamour_jax.run.record import Run
+from tests.lamour_jax.probes import (
+    SMALL,
+    Probe,
+    alone,
+    begin,
+    iterate,
+    make_learner,
+    mean_actions,
+    plus_or_minus_one,
+    train_run,
+)
 
 GUARD = GuardConfig()
 
@@ -52,10 +62,10 @@ class Exploding(Probe):
 
     def reset(self, key: jax.Array) -> State:
         state = super().reset(key)
-        return state.replace(data=Physics(qpos=state.obs, qvel=jnp.zeros(2)))
+        return state.replace(data=Physics(qpos=state.obs["policy"], qvel=jnp.zeros(2)))
 
     def step(self, state: State, action: jax.Array) -> State:
-        key, chance = jax.random.split(state.info["key"])
+        key, chance = jax.random.split(state.key)
         good = super().step(state, action)
         bad = self._explode(good)
         wrong = jax.random.bernoulli(chance, 0.05)
@@ -65,12 +75,14 @@ class Exploding(Probe):
             (good.data, good.obs, good.reward),
         )
         data, obs, reward = chosen
-        return good.replace(data=data, obs=obs, reward=reward, info=good.info | {"key": key})
+        return good.replace(data=data, obs=obs, reward=reward, key=key)
 
 
 def nan_everywhere(state: State) -> State:
-    nan = jnp.nan * state.obs
-    return state.replace(data=Physics(nan, jnp.full(2, jnp.nan)), obs=nan, reward=jnp.nan)
+    nan = jnp.nan * state.obs["policy"]
+    return state.replace(
+        data=Physics(nan, jnp.full(2, jnp.nan)), obs={"policy": nan}, reward=jnp.nan
+    )
 
 
 EXPLOSIONS = {
@@ -94,14 +106,17 @@ def test_learning_goes_on_around_bad_samples(
     state = learner.init(0)
     counts = []
     for _ in range(80):
-        state, metrics = learner.iterate(state)
+        state, found = iterate(learner, state)
+        metrics = found.metrics
         counts.append(int(metrics.pop("training/bad_samples")))
         assert all(np.isfinite(value) for value in metrics.values()), metrics
         assert float(metrics["episode/length"]) == 4.0, "what was cut off is no episode"
     samples = 80 * SMALL.batch_size
     assert sum(counts) == pytest.approx(0.05 * samples, rel=0.2)
-    assert mean_actions(learner, state.agent, -1.0, 1.0) == pytest.approx([-0.6, 0.6], abs=0.15)
-    found = state.bad_states
+    assert mean_actions(learner, alone(state).agent, -1.0, 1.0) == pytest.approx(
+        [-0.6, 0.6], abs=0.15
+    )
+    found = found.bad_states
     assert 0 < int(found.recorded) <= ROWS
     assert int(found.count) == counts[-1]
     # What was recorded is the state before: all finite, and of a running episode.
@@ -128,25 +143,21 @@ def test_a_reward_program_that_divides_by_zero_is_left_out() -> None:
     class Fallen(Probe):
         def step(self, state: State, action: jax.Array) -> State:
             state = super().step(state, action)
-            info = {"healthy": jnp.bool_(False), "falling": jnp.bool_(False)}
-            return state.replace(info=state.info | info)
-
-        def reset(self, key: jax.Array) -> State:
-            state = super().reset(key)
-            return state.replace(info=state.info | {"falling": jnp.bool_(False)})
+            return state.replace(episode=state.episode.replace(healthy=jnp.bool_(False)))
 
     fallen = Fallen(reward=lambda obs, action: obs, start=plus_or_minus_one)
     plain = make_learner(fallen)
-    ingredients = Ingredients(program, ObjectiveConfig(), plain.network, plain.init(0).agent)
+    ingredients = Ingredients(program, ObjectiveConfig(), plain.network, begin(plain))
     learner = make_learner(fallen, objective=make_objective("lamour", ingredients))
-    state, metrics = learner.iterate(learner.init(0))
+    state, found = iterate(learner, learner.init(0))
+    metrics = found.metrics
     assert 0 < float(metrics["training/bad_samples"]) < SMALL.batch_size
     assert float(metrics["training/skipped_updates"]) == 0
     assert np.isfinite(float(metrics["reward/mean"]))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.agent))
     # Only -1 can be divided by to no avail: those are the states that are shown.
-    rows = int(state.bad_states.recorded)
-    np.testing.assert_array_equal(state.bad_states.obs[:rows], -1.0)
+    rows = int(found.bad_states.recorded)
+    np.testing.assert_array_equal(found.bad_states.obs[:rows], -1.0)
 
 
 def batch(count: int, **changes: Any) -> State:
@@ -155,13 +166,21 @@ def batch(count: int, **changes: Any) -> State:
     return dataclasses.replace(state, **changes)
 
 
+def causes(state: State, reward: jax.Array) -> list[list[str]]:
+    wrong = np.asarray(what_is_wrong(state, reward, GUARD))
+    return [[CAUSES[place] for place in np.flatnonzero(row)] for row in wrong]
+
+
 def test_what_is_bad() -> None:
     reward = jnp.array([0.0, jnp.nan, -jnp.inf, 2e6, -1e6])
-    np.testing.assert_array_equal(is_bad(batch(5), reward, GUARD), [False, True, True, True, False])
+    of_reward = ["the method's reward"]
+    assert causes(batch(5), reward) == [[], of_reward, of_reward, of_reward, []]
     obs = jnp.array([[1.0], [jnp.nan], [1.0], [1.0]])
     qvel = jnp.zeros((4, 2)).at[2, 1].set(-1e7)
-    state = batch(4, obs=obs, data=Physics(jnp.zeros((4, 1)), qvel))
-    np.testing.assert_array_equal(is_bad(state, jnp.zeros(4), GUARD), [False, True, True, False])
+    state = batch(4, obs={"policy": obs}, data=Physics(jnp.zeros((4, 1)), qvel))
+    assert causes(state, jnp.zeros(4)) == [[], ["an observation"], ["a velocity"], []]
+    state = batch(2, obs={"policy": jnp.ones((2, 1)), "critic": jnp.array([[0.0], [1e9]])})
+    assert causes(state, jnp.zeros(2)) == [[], ["an observation"]]
 
 
 def test_a_bad_sample_is_cut_off_without_reward() -> None:
@@ -171,7 +190,7 @@ def test_a_bad_sample_is_cut_off_without_reward() -> None:
     np.testing.assert_array_equal(reward, [2.0, 0.0])
     np.testing.assert_array_equal(state.reward, [3.0, 0.0])
     np.testing.assert_array_equal(state.done, [0.0, 1.0])
-    np.testing.assert_array_equal(state.info["truncation"], [False, True])
+    np.testing.assert_array_equal(state.episode.truncation, [False, True])
 
 
 def test_the_record_is_bounded() -> None:
@@ -179,7 +198,7 @@ def test_the_record_is_bounded() -> None:
     state, action = batch(envs), jnp.linspace(0.1, 0.9, envs)[:, None]
     record = BadSamples.none(state, action_size=1)
     assert (int(record.states().count), int(record.states().recorded)) == (0, 0)
-    later = jnp.arange(envs) > 0
+    later = jnp.zeros((envs, len(CAUSES)), bool).at[1:, 4].set(True)
     for number in range(3):
         record = record.add(later, state, action, jnp.full(envs, float(number)))
     shown = record.states()
@@ -187,11 +206,13 @@ def test_the_record_is_bounded() -> None:
     np.testing.assert_array_equal(shown.reward, 0.0)  # of the first bad sample of each
     np.testing.assert_array_equal(shown.env, range(1, ROWS + 1))
     np.testing.assert_allclose(shown.action, action[1 : ROWS + 1])
+    np.testing.assert_array_equal(shown.cause, 4)
+    assert int(shown.at_start) == int(shown.healthy) == int(shown.count)
 
 
 def test_nothing_in_a_bad_sample_moves_the_update(exploding: Callable[[str], Learner]) -> None:
     learner = exploding("nan")
-    agent = learner.init(0).agent
+    agent = begin(learner)
     draw = np.random.default_rng(0).normal
 
     def gradients(garbage: float) -> Any:
@@ -200,13 +221,14 @@ def test_nothing_in_a_bad_sample_moves_the_update(exploding: Callable[[str], Lea
         two = jnp.array([0.5, -0.5, 0.25]) + spoiled
         minibatch = Minibatch(
             obs=one,
+            critic_obs=None,
             action=one,
             noise_offset=0.0 * one,
             log_prob=-1.0 + 0.0 * two,
             exploring=jnp.ones(3, bool),
             valid=jnp.array([1.0, 1.0, 0.0]),
             learning=jnp.array([1.0, 1.0, 0.0]),
-            dropout_keys=None,
+            drawn=None,
             advantage=two,
             value_target=two,
             consolidation=jnp.array([0.1, 0.1, 0.0]),
@@ -214,7 +236,7 @@ def test_nothing_in_a_bad_sample_moves_the_update(exploding: Callable[[str], Lea
             original_std=0.0 * one + 1.0,
         )
         weights = LossWeights(policy=jnp.float32(1.0), acting=jnp.float32(1.0))
-        bounds = learner.noise_bounds(jnp.float32(0.0))
+        bounds = noise.bounds(SMALL, jnp.float32(0.0))
         config = dataclasses.replace(SMALL, entropy_coef=0.1)
         of = jax.jit(
             lambda *given: jax.grad(ppo_loss, has_aux=True)(
@@ -280,13 +302,12 @@ def test_updates_with_bad_gradients_are_skipped_until_it_is_enough(
     folder = RunFolder(tmp_path / "run")
     agents = []
 
-    def evaluate(agent: Any) -> dict[str, float]:
+    def evaluate(run: Run, agent: Any) -> dict[str, float]:
         agents.append(jax.device_get(agent.params))
         return {"eval/recovery_rate": 0.0}
 
-    run = training.SeedRun(Identity(config), folder, evaluate)
     with pytest.raises(UserError) as raised:
-        training.train(poisoned, [run], Console(), lambda latest: {})
+        train_run(poisoned, config, folder, Hooks(evaluate))
     rows = folder.metrics()
     skipped = [row["training/skipped_updates"] for row in rows]
     first = skipped.index(UPDATES)
@@ -311,12 +332,11 @@ def test_bad_states_are_written_and_bounded(
         steps=ITERATIONS * SMALL.batch_size, ppo=SMALL, guard=GuardConfig(bad_state_files=2)
     )
     folder = RunFolder(tmp_path / "run")
-    run = training.SeedRun(Identity(config), folder, lambda agent: {})
-    training.train(exploding("velocity"), [run], Console(), lambda latest: {})
+    train_run(exploding("velocity"), config, folder)
     files = sorted((folder.path / "bad_states").iterdir(), key=lambda file: int(file.stem))
     assert [int(file.stem) for file in files] == [SMALL.batch_size, 2 * SMALL.batch_size]
     with np.load(files[0], allow_pickle=False) as arrays:
-        assert {"qpos", "qvel", "action", "step", "env", "obs", "reward"} == set(arrays)
+        assert {"qpos", "qvel", "action", "step", "env", "obs", "reward", "cause"} == set(arrays)
         assert len(arrays["qpos"]) == len(arrays["step"]) > 0
         assert arrays["action"].shape == (len(arrays["qpos"]), 1)
     said = capsys.readouterr().out
@@ -324,3 +344,17 @@ def test_bad_states_are_written_and_bounded(
     assert "bad_states" in said
     lines = (folder.path / "metrics.jsonl").read_text().splitlines()
     assert all(json.loads(line)["training/bad_samples"] > 0 for line in lines)
+
+
+def test_a_training_on_nothing_ends_with_the_cause(tmp_path: Path) -> None:
+    always = Probe(reward=lambda obs, action: jnp.nan * obs, start=plus_or_minus_one)
+    learner = make_learner(always, iterations=ITERATIONS)
+    config = RunConfig(steps=ITERATIONS * SMALL.batch_size, ppo=SMALL)
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError) as raised:
+        train_run(learner, config, folder)
+    said = str(raised.value)
+    assert said.startswith(f"training on nothing, stopped after {5 * SMALL.batch_size:,} steps: ")
+    assert "100% of the samples were bad, because the method's reward was not finite" in said
+    assert "100% of them in the first step of an episode, 100% of a healthy robot" in said
+    assert len(folder.metrics()) == 4

@@ -111,7 +111,7 @@ def test_a_logger_that_is_missing_is_said_before_anything_happens(
 ) -> None:
     if missing:
         monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.setattr(command, "run_recovery", lambda *_: pytest.fail("the run began"))
+    monkeypatch.setattr(command, "run_stage", lambda *_: pytest.fail("the run began"))
     assert main(["--log", option, "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")

@@ -12,10 +12,11 @@ import pytest
 from envs import State
 from lamour_jax.config import ObjectiveConfig
 from lamour_jax.methods import METHODS, Ingredients, make_objective
-from lamour_jax.methods.sero import uncertainty
+from lamour_jax.methods.sero import LARGEST, DropoutPolicy, uncertainty
 from lamour_jax.objective import Objective, original_task
 from lamour_jax.ppo.networks import ActorCritic
 from reward_codegen import RewardProgram
+from tests.lamour_jax.probes import Probe
 
 ACTION = jnp.array([0.5])
 
@@ -33,8 +34,9 @@ class TwoLines:
 
 
 PROGRAM = cast(RewardProgram, TwoLines)
-NETWORK = ActorCritic(1, 1, (8, 8), dropout=0.1)
-ORIGINAL = NETWORK.init(jax.random.key(0), 0.5).replace(max_hidden_variance=jnp.ones(8))
+POLICY = DropoutPolicy(1, 1, (8, 8), dropout=0.1)
+NETWORK = ActorCritic(POLICY)
+ORIGINAL = NETWORK.init(jax.random.key(0), 0.5).replace(auxiliary={LARGEST: jnp.ones(8)})
 
 
 def make(method: str, fall_cost: float = 0.0) -> Objective:
@@ -44,18 +46,16 @@ def make(method: str, fall_cost: float = 0.0) -> Objective:
 
 def state(healthy: bool = True, falling: bool = False, at: float = 3.0) -> State:
     """A state whose transition was worth 7 to the original task; the program sees where it is."""
-    return State(
-        data=None,
-        obs=jnp.array([at]),
+    plain = Probe(reward=lambda obs, action: obs).reset(jax.random.key(0))
+    return plain.replace(
+        obs={"policy": jnp.array([at])},
         reward=jnp.float32(7.0 if healthy else 0.0),
-        done=jnp.float32(0.0),
-        metrics={},
-        info={
-            "healthy": jnp.bool_(healthy),
-            "falling": jnp.bool_(falling),
-            "task_reward": jnp.float32(7.0),
-            "recovery_state": jnp.array([at]),
-        },
+        episode=plain.episode.replace(
+            healthy=jnp.bool_(healthy),
+            falling=jnp.bool_(falling),
+            task_reward=jnp.float32(7.0),
+        ),
+        recovery_state=jnp.array([at]),
     )
 
 
@@ -145,11 +145,11 @@ def test_sero_rewards_and_consolidates_by_certainty() -> None:
 def test_uncertainty_weighs_units_by_their_own_relative_variance() -> None:
     """Recomputed by hand from the definition in LaMOuR's comparison with SeRO."""
     obs = jnp.array([3.0])
-    variance = np.asarray(NETWORK.hidden_variance(ORIGINAL.params, obs))
+    variance = np.asarray(POLICY.hidden_variance(ORIGINAL.params.policy, obs))
     limits = np.linspace(0.5, 4.0, 8) * variance.max()
-    agent = ORIGINAL.replace(max_hidden_variance=jnp.asarray(limits))
+    agent = ORIGINAL.replace(auxiliary={LARGEST: jnp.asarray(limits)})
     relative = variance / limits
     expected = np.average(relative, weights=relative)
     assert float(uncertainty(NETWORK, agent, obs)) == pytest.approx(expected, rel=1e-5)
-    tight = ORIGINAL.replace(max_hidden_variance=jnp.full(8, 1e-3))
+    tight = ORIGINAL.replace(auxiliary={LARGEST: jnp.full(8, 1e-3)})
     assert float(uncertainty(NETWORK, tight, obs)) == 1.0

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from lamour_jax import policies
-from lamour_jax.checkpoints import Checkpoints, Identity
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
+from lamour_jax.run.checkpoints import Checkpoints, Identity
 from tests.lamour_jax.probes import SMALL, Probe, make_learner, plus_or_minus_one
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,8 +31,8 @@ RUN_CODE_WHEN_LOADING = {"pickle", "dill", "cloudpickle", "marshal", "shelve", "
 # What a process says to one that it started: to the child that draws for it, and to the workers of
 # a grid on Ray. Nothing of it comes from a file.
 BETWEEN_PROCESSES = {
-    "envs/rendering.py",
-    "envs/render_process.py",
+    "envs/pictures/rendering.py",
+    "envs/pictures/render_process.py",
     "benchmarks/ray_launcher.py",
 }
 

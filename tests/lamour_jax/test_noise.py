@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamour_jax.ppo.learner import Learner
-from lamour_jax.ppo.networks import NoiseBounds
-from tests.lamour_jax.probes import SMALL, Probe, make_learner
+from lamour_jax.ppo import noise
+from lamour_jax.ppo.noise import NoiseBounds
+from tests.lamour_jax.probes import SMALL
 
 CONFIG = dataclasses.replace(
     SMALL,
@@ -23,18 +23,14 @@ CONFIG = dataclasses.replace(
 )
 
 
-@pytest.fixture(scope="module")
-def learner() -> Learner:
-    return make_learner(Probe(reward=lambda obs, action: obs), CONFIG)
+LOG_STD = jnp.log(jnp.full((2, 1), SMALL.std))
 
 
 @pytest.mark.parametrize(
     ("progress", "ceiling", "explore"), [(0.0, 1.0, 0.8), (0.5, 0.5, 0.4), (1.0, 0.25, 0.2)]
 )
-def test_bounds_fall_geometrically(
-    learner: Learner, progress: float, ceiling: float, explore: float
-) -> None:
-    bounds = learner.noise_bounds(jnp.float32(progress))
+def test_bounds_fall_geometrically(progress: float, ceiling: float, explore: float) -> None:
+    bounds = noise.bounds(CONFIG, jnp.float32(progress))
     np.testing.assert_allclose(bounds.high, [ceiling, explore], rtol=1e-5)
     np.testing.assert_allclose(bounds.low, [CONFIG.min_std, explore], rtol=1e-5)
 
@@ -46,45 +42,39 @@ def test_bounds_stay_at_their_ends_after_annealing(
     progress: float, ceiling: float, explore: float
 ) -> None:
     config = dataclasses.replace(CONFIG, annealing=0.4)
-    learner = make_learner(Probe(reward=lambda obs, action: obs), config)
-    bounds = learner.noise_bounds(jnp.float32(progress))
+    bounds = noise.bounds(config, jnp.float32(progress))
     np.testing.assert_allclose(bounds.high, [ceiling, explore], rtol=1e-5)
 
 
 def test_floor_never_exceeds_the_ceiling() -> None:
     config = dataclasses.replace(CONFIG, min_std=0.5)
-    learner = make_learner(Probe(reward=lambda obs, action: obs), config)
-    bounds = learner.noise_bounds(jnp.float32(1.0))
+    bounds = noise.bounds(config, jnp.float32(1.0))
     assert float(bounds.low[0]) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(("learned", "acting"), [(0.01, 0.1), (0.3, 0.3), (5.0, 1.0)])
-def test_learned_std_is_kept_within_the_bounds(
-    learner: Learner, learned: float, acting: float
-) -> None:
-    params = learner.init(0).agent.params
-    params = dataclasses.replace(params, log_std=jnp.full((2, 1), jnp.log(learned)))
-    bounds = learner.noise_bounds(jnp.float32(0.0))
-    std = learner.network.std(params, jnp.array([False, True]), bounds)
+def test_learned_std_is_kept_within_the_bounds(learned: float, acting: float) -> None:
+    log_std = jnp.full((2, 1), jnp.log(learned))
+    bounds = noise.bounds(CONFIG, jnp.float32(0.0))
+    std = noise.bounded_std(log_std, jnp.array([False, True]), bounds)
     np.testing.assert_allclose(std[:, 0], [acting, 0.8], rtol=1e-5)  # the gate's is not learned
 
 
-def test_finished_policy_has_the_noise_of_trainings_end(learner: Learner) -> None:
-    settled = learner.settled(learner.init(0).agent)
-    np.testing.assert_allclose(jnp.exp(settled.params.log_std[:, 0]), [0.15, 0.2], rtol=1e-5)
+def test_finished_policy_has_the_noise_of_trainings_end() -> None:
+    settled = noise.settled(LOG_STD, CONFIG)
+    np.testing.assert_allclose(jnp.exp(settled[:, 0]), [0.15, 0.2], rtol=1e-5)
 
 
-def test_exploration_noise_is_correlated_in_time_and_keeps_its_std(learner: Learner) -> None:
-    params = learner.init(0).agent.params
+def test_exploration_noise_is_correlated_in_time_and_keeps_its_std() -> None:
     bounds = NoiseBounds(
         low=jnp.array([0.3, 0.5]), high=jnp.array([0.3, 0.5]), correlation=jnp.float32(0.6)
     )
 
     def draw(exploring: bool) -> np.ndarray:
         def step(past: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-            std, offset = learner.network.noise(params, jnp.bool_(exploring), past, bounds)
-            noise = offset + std * jax.random.normal(key, (1,))
-            return noise / bounds.high[1], noise
+            std, offset = noise.given_past(LOG_STD, jnp.bool_(exploring), past, bounds)
+            drawn = offset + std * jax.random.normal(key, (1,))
+            return drawn / bounds.high[1], drawn
 
         keys = jax.random.split(jax.random.key(0), 20_000)
         return np.asarray(jax.lax.scan(step, jnp.zeros(1), keys)[1][:, 0])

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 import envs
-from envs import RecoveryEnv, rendering
-from lamour_jax import pictures
-from lamour_jax.pictures import render_episode
+from envs import RecoveryEnv
+from envs.pictures import rendering
+from lamour_jax.report import pictures
+from lamour_jax.report.pictures import render_episode
 
 
 @pytest.fixture(scope="module")

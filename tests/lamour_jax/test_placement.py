@@ -31,29 +31,29 @@ from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import Placement, local
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
-from lamour_jax.ppo.networks import ActorCritic
-from reward_codegen import compile_reward, library
+from lamour_jax.ppo.networks import ActorCritic, PolicyNetwork
+from reward_codegen import compile_reward
 
 assert len(jax.devices()) == 8
 name, engine = sys.argv[1:]
 env = envs.load(name, start="ood", engine=engine)
-source = library.source(name) if name in envs.names() else Path("reward.py").read_text()
+source = (env.file("reward.py") if name in envs.names() else Path("reward.py")).read_text()
 sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
 program = compile_reward(source, **sizes)
 config = PPOConfig(num_envs=16, unroll_length=16, minibatch_size=64, epochs=2)
-network = ActorCritic(env.observation_size, env.action_size, config.hidden_sizes)
+network = ActorCritic(PolicyNetwork(env.observation_size, env.action_size, config.hidden_sizes))
 original = network.init(jax.random.key(1), config.std)
 objective = make_objective("lamour", Ingredients(program, ObjectiveConfig(), network, original))
 
 
 def train(placement):
-    learner = Learner(env, objective, config, 3, original=original, placement=placement)
+    learner = Learner(env, objective, config, 3, network, original, placement=placement)
     state = learner.init(0)
     rows = []
     for _ in range(3):
-        state, metrics = learner.iterate(state)
-        rows.append(jax.device_get(metrics))
-    return state, rows
+        state, found = learner.iterate(state)
+        rows.append(jax.device_get(found.metrics))
+    return learner.member(state, 0), rows
 
 
 alone, alone_rows = train(Placement())

@@ -14,7 +14,7 @@ import imageio.v3
 import numpy as np
 import pytest
 
-from envs import rendering
+from envs.pictures import rendering
 from lamour_jax.play import main
 from tests.lamour_jax import made_up_run
 

@@ -19,10 +19,10 @@ import envs
 from envs.mirror import Mirror, Reflection
 from lamour_jax import policies
 from lamour_jax.config import RunConfig
-from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
-from lamour_jax.evaluation import Evaluator
-from lamour_jax.policies import PolicyHeader
+from lamour_jax.policies import PolicyHeader, originals
+from lamour_jax.ppo.acting import Actor
+from lamour_jax.run.evaluation import Evaluator
 
 HEADER = PolicyHeader(
     env="hopper",
@@ -109,10 +109,10 @@ def test_a_run_takes_over_the_policys_shape(path: Path) -> None:
 
 
 def test_policies_that_ship() -> None:
-    assert policies.names() == policies.names(dropout=True) == envs.names()
+    assert originals.names() == originals.names(dropout=True) == envs.names()
     for name, dropout in itertools.product(envs.names(), (False, True)):
         env = envs.load(name, engine="mujoco")
-        header, agent = policies.load_original(name, dropout=dropout)
+        header, agent = originals.load(name, dropout=dropout)
         assert (header.observation_size, header.action_size) == (
             env.observation_size,
             env.action_size,
@@ -133,11 +133,11 @@ LEAST_RETURN = {
 }
 
 
-@pytest.mark.parametrize("name", policies.names())
+@pytest.mark.parametrize("name", originals.names())
 def test_policies_that_ship_still_know_their_robots(name: str) -> None:
     env = envs.load(name, engine="mujoco", terminate=False, episode_length=100)
-    header, agent = policies.load_original(name)
-    measured = Evaluator(Controller(header.network()), episodes=64)(env, agent, 0).summary()
+    header, agent = originals.load(name)
+    measured = Evaluator(Actor(header.network()), episodes=64)(env, agent, 0).summary()
     assert measured["recovery_rate_strict"] >= 0.8, "it falls"
     assert measured["return"] >= LEAST_RETURN[name]
     if env.has_goal:
@@ -260,10 +260,10 @@ def test_archive_of_other_files(tmp_path: Path) -> None:
 
 def test_policy_of_another_robot(path: Path) -> None:
     with pytest.raises(UserError, match="is for 'hopper', not for 'ant'"):
-        policies.load_original("ant", str(path))
+        originals.load("ant", str(path))
 
 
 def test_robot_without_a_policy_is_told_how_to_get_one() -> None:
     with pytest.raises(UserError, match="no original policy ships for 'dog'") as raised:
-        policies.load_original("dog")
+        originals.load("dog")
     assert "`python -m lamour_jax.train --stage original --env dog`" in str(raised.value)

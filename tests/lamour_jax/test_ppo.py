@@ -11,15 +11,20 @@ import pytest
 
 import envs
 from envs import State
+from lamour_jax import policies
+from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
+from lamour_jax.methods.sero import LARGEST
 from lamour_jax.objective import Objective, original_task
-from lamour_jax.ppo.learner import Learner
+from lamour_jax.ppo import noise
 from lamour_jax.ppo.loss import LossWeights, Minibatch, ppo_loss
 from lamour_jax.ppo.networks import Agent
 from lamour_jax.ppo.rollout import EpisodeTotals
 from tests.lamour_jax.probes import (
     SMALL,
     Probe,
+    begin,
+    iterate,
     make_learner,
     mean_actions,
     plus_or_minus_one,
@@ -83,12 +88,12 @@ def test_in_the_mirror_it_learns_what_to_do_on_the_side_where_it_never_was() -> 
 def test_a_robot_without_a_mirror_image_cannot_learn_from_it() -> None:
     config = dataclasses.replace(SMALL, mirror=True)
     with pytest.raises(UserError, match=r"ppo.mirror: hopper does not say .* set it to false"):
-        Learner(envs.load("hopper", engine="mujoco"), original_task(), config, iterations=1)
+        policies.fresh_header(envs.load("hopper", engine="mujoco"), RunConfig(ppo=config))
 
 
 @pytest.fixture(scope="module")
 def fresh_agent() -> Agent:
-    return make_learner(ONE).init(7).agent
+    return begin(make_learner(ONE), seed=7)
 
 
 def leaning(agent: Agent, action: float) -> Agent:
@@ -120,7 +125,8 @@ def test_the_policy_learns_only_where_it_acts(fresh_agent: Agent) -> None:
     # The reward asks for 0.6 everywhere; in observation 1 the original policy acts, with -0.6.
     probe = Probe(reward=lambda obs, action: -jnp.square(action - 0.6), start=plus_or_minus_one)
     objective = Objective(
-        reward=lambda state, action: state.reward, original_acts=lambda state: state.obs[0] > 0.0
+        reward=lambda state, action: state.reward,
+        original_acts=lambda state: state.obs["policy"][0] > 0.0,
     )
     original = leaning(fresh_agent, -0.6)
     learner = make_learner(probe, objective=objective, original=original, iterations=150)
@@ -135,13 +141,14 @@ def test_unlikely_actions_of_the_original_policy_do_no_harm(fresh_agent: Agent) 
     two, one = jnp.zeros(2), jnp.zeros((2, 1))
     batch = Minibatch(
         obs=one,
+        critic_obs=None,
         action=one,
         noise_offset=one,
         log_prob=jnp.array([-1.0, -1e6]),
         exploring=two > 0.0,
         valid=two + 1.0,
         learning=jnp.array([1.0, 0.0]),
-        dropout_keys=None,
+        drawn=None,
         advantage=jnp.array([-1.0, -1.0]),
         value_target=two,
         consolidation=two,
@@ -149,7 +156,7 @@ def test_unlikely_actions_of_the_original_policy_do_no_harm(fresh_agent: Agent) 
         original_std=one + 1.0,
     )
     learner = make_learner(ONE)
-    bounds = learner.noise_bounds(jnp.float32(0.0))
+    bounds = noise.bounds(SMALL, jnp.float32(0.0))
     weights = LossWeights(policy=jnp.float32(1.0), acting=jnp.float32(1.0))
     gradients, parts = jax.grad(ppo_loss, has_aux=True)(
         fresh_agent.params, learner.network, batch, bounds, SMALL, weights
@@ -165,7 +172,7 @@ def test_dropout_keeps_the_probability_ratio_exact() -> None:
     )
     probe = Probe(reward=lambda obs, action: obs * action, start=plus_or_minus_one)
     learner = make_learner(probe, config)
-    _, metrics = learner.iterate(learner.init(0))
+    metrics = iterate(learner, learner.init(0))[1].metrics
     assert float(metrics["training/approx_kl"]) == pytest.approx(0.0, abs=1e-6)
     assert float(metrics["training/clip_fraction"]) == 0.0
 
@@ -176,12 +183,12 @@ def test_a_policy_with_dropout_learns_and_records_its_largest_variance() -> None
     )
     config = dataclasses.replace(SMALL, dropout=0.1)
     learner = make_learner(probe, config, iterations=150)
-    early = train(learner, iterations=2).max_hidden_variance
+    early = train(learner, iterations=2).auxiliary[LARGEST]
     agent = train(learner, iterations=150)
     assert mean_actions(learner, agent, -1.0, 1.0) == pytest.approx([-0.6, 0.6], abs=0.15)
-    assert early is not None and agent.max_hidden_variance is not None
-    assert (np.asarray(agent.max_hidden_variance) >= np.asarray(early)).all()
-    assert (np.asarray(agent.max_hidden_variance) > np.asarray(early)).any()
+    largest = np.asarray(agent.auxiliary[LARGEST])
+    assert (largest >= np.asarray(early)).all()
+    assert (largest > np.asarray(early)).any()
 
 
 def test_observation_statistics_are_frozen_when_consolidating(fresh_agent: Agent) -> None:
@@ -210,7 +217,7 @@ def test_only_the_critic_learns_during_its_warm_up() -> None:
     scales = []
     for _ in range(3):
         state, _ = learner.iterate(state)
-        scales.append(float(state.learning_rate_scale))
+        scales.append(float(state.learning_rate_scale[0]))
         policies.append(jax.device_get((state.agent.params.policy, state.agent.params.log_std)))
         critics.append(jax.device_get(state.agent.params.critic))
 
@@ -257,7 +264,7 @@ def test_metrics_are_means_over_ended_episodes() -> None:
             state,
             reward=jnp.array(reward),
             done=jnp.array(done, jnp.float32),
-            info=state.info | counts,
+            episode=state.episode.replace(**counts),
         )
 
     totals = EpisodeTotals.zero(3)
@@ -282,3 +289,17 @@ def test_seed_decides_every_bit() -> None:
     first, again, other = (train(learner, iterations=3, seed=seed) for seed in (5, 5, 6))
     assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
     assert not jax.tree.all(jax.tree.map(np.array_equal, first.params, other.params))
+
+
+def test_the_critic_may_see_more_than_the_policy() -> None:
+    # The policy sees 0 always; the critic sees the number that the reward is, twice.
+    probe = Probe(reward=lambda obs, action: obs, start=plus_or_minus_one, hides=True)
+    learner = make_learner(probe)
+    agent = train(learner)
+    seen = jnp.array([[-1.0, -1.0], [1.0, 1.0]])
+    value = learner.network.value(agent, {"policy": jnp.zeros((2, 1)), "critic": seen})
+    np.testing.assert_allclose(value, [-1.0, 1.0], atol=0.1)
+    # Each has statistics of its own.
+    assert agent.observation_statistics.mean.shape == (1,)
+    assert agent.critic_statistics is not None
+    np.testing.assert_allclose(agent.critic_statistics.std, 1.0, atol=0.1)

@@ -12,10 +12,10 @@ import pytest
 
 import envs
 from envs import RecoveryEnv
-from envs.scene import body_poses
-from lamour_jax import recordings
+from envs.pictures.scene import body_poses
 from lamour_jax.errors import UserError
-from lamour_jax.replay import replay
+from lamour_jax.report import recordings
+from lamour_jax.report.replay import replay
 from tests.lamour_jax.made_up_run import RETURNS, STEPS, episodes
 
 

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 import envs
-from lamour_jax import policies, recoveries
-from lamour_jax.controller import Controller
 from lamour_jax.errors import UserError
-from lamour_jax.recoveries.__main__ import main, record
+from lamour_jax.policies import originals
+from lamour_jax.ppo.acting import Actor
+from lamour_jax.recoveries import main, record
+from lamour_jax.reward_task import recorded_recoveries
 
 
 @pytest.mark.parametrize("name", envs.names())
 def test_they_lead_from_the_ground_to_health(name: str) -> None:
     env = envs.load(name, start="ood", engine="mujoco")
-    found = recoveries.load(name)
+    found = recorded_recoveries(env)
     assert found is not None
     qpos, qvel = found
     assert qpos.shape == (len(qpos), 12, env.model.nq)
@@ -29,15 +30,11 @@ def test_they_lead_from_the_ground_to_health(name: str) -> None:
     assert healthy[:, -1].all()
 
 
-def test_robots_without_any_have_none() -> None:
-    assert recoveries.load("pole") is None
-
-
 def test_only_what_comes_back_is_recorded() -> None:
-    header, agent = policies.load_original("hopper")
+    header, agent = originals.load("hopper")
     fallen = envs.load("hopper", start="ood", engine="mujoco", terminate=False, episode_length=8)
     with pytest.raises(UserError, match="none of 2 episodes of hopper came back"):
-        record(fallen, Controller(header.network()), agent, episodes=2, states=4, seed=0)
+        record(fallen, Actor(header.network()), agent, episodes=2, states=4, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +60,6 @@ def test_bad_input_is_one_clear_line(
 
 
 def test_the_files_are_plain_arrays() -> None:
-    file = Path(recoveries.__file__).parent / "hopper.npz"
+    file = envs.registry.get("hopper").file("recoveries.npz")
     with np.load(file, allow_pickle=False) as arrays:
         assert {name: arrays[name].dtype for name in arrays} == {"qpos": "f4", "qvel": "f4"}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lamour_jax.report import main
-from lamour_jax.report_page import FILE, recovery_interval
+from lamour_jax.report.__main__ import main
+from lamour_jax.report.page import FILE, recovery_interval
 from tests.lamour_jax.made_up_run import HOSTILE, write, write_generation
 
 
@@ -90,7 +90,7 @@ def test_only_its_own_scripts_may_run(made: str) -> None:
 
 
 def test_what_others_wrote_is_shown_and_never_obeyed(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", reward_source=f"gemini/{HOSTILE}", device=HOSTILE)
+    folder = write(tmp_path / "run", reward_source=f"model/{HOSTILE}", device=HOSTILE)
     write_generation(folder, HOSTILE)
     (folder / "reward.py").write_text(f"# {HOSTILE}\n")
     findings = [{"check": "rising", "severity": "error", "message": HOSTILE}]

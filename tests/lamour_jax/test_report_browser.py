@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lamour_jax.report import main
+from lamour_jax.report.__main__ import main
 from tests.lamour_jax.made_up_run import HOSTILE, write, write_generation
 
 webdriver = pytest.importorskip("selenium.webdriver")

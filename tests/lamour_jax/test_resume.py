@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lamour_jax import interruption, training
-from lamour_jax.checkpoints import Identity
-from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig, preset
-from lamour_jax.console import Console
+from lamour_jax import interruption
+from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig
 from lamour_jax.errors import UserError
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.robot_settings import preset
+from lamour_jax.run.folder import RunFolder
+from lamour_jax.run.loop import Hooks
+from lamour_jax.run.record import Run
 from lamour_jax.train import main
 from tests.lamour_jax import killed_run
-from tests.lamour_jax.probes import SMALL, Probe, make_learner, plus_or_minus_one
+from tests.lamour_jax.probes import SMALL, Probe, make_learner, plus_or_minus_one, train_run
 from tests.lamour_jax.test_checkpoints import plain
 
 ITERATIONS = 6
@@ -41,6 +42,10 @@ class Interrupted(Exception):
     """Stands in for a power cut."""
 
 
+def unmeasured(run: Run, agent: Any) -> dict[str, float]:
+    return {"eval/nothing": math.nan}
+
+
 def train(folder: RunFolder, interrupt_at: int | None = None) -> tuple[Any, list[dict[str, float]]]:
     """Trains with an evaluation after each iteration; returns state and metrics."""
     iterations = 0
@@ -52,9 +57,7 @@ def train(folder: RunFolder, interrupt_at: int | None = None) -> tuple[Any, list
             raise Interrupted
         return {}
 
-    run = training.SeedRun(Identity(CONFIG), folder, lambda agent: {"eval/nothing": math.nan})
-    [(state, history)] = training.train(LEARNER, [run], Console(), facts)
-    return state, history.rows
+    return train_run(LEARNER, CONFIG, folder, Hooks(unmeasured, facts=facts))
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,11 +108,9 @@ def test_a_signal_saves_between_evaluations(
             os.kill(os.getpid(), number)
         return {}
 
-    run = training.SeedRun(Identity(config), folder, lambda agent: {"eval/nothing": math.nan})
-
     def interrupted() -> None:
         with interruption.handled(lambda: ""):
-            training.train(LEARNER, [run], Console(), interrupt)
+            train_run(LEARNER, config, folder, Hooks(unmeasured, facts=interrupt))
 
     with pytest.raises(interruption.Interrupted) as raised:
         interrupted()
@@ -118,8 +119,8 @@ def test_a_signal_saves_between_evaluations(
     assert [row["env_steps"] for row in folder.metrics()] == [
         (n + 1) * SMALL.batch_size for n in range(3)
     ]
-    [(state, history)] = training.train(LEARNER, [run], Console(), lambda latest: {})
-    assert len(history.rows) == ITERATIONS
+    state, rows = train_run(LEARNER, config, folder, Hooks(unmeasured))
+    assert len(rows) == ITERATIONS
     for ours, theirs in zip(plain(state), plain(whole[0]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -135,8 +136,7 @@ def test_checkpoints_by_steps_and_by_minutes(tmp_path: Path) -> None:
             checkpoints=every,
             evaluation=dataclasses.replace(CONFIG.evaluation, during_training=1),
         )
-        run = training.SeedRun(Identity(config), RunFolder(tmp_path / name), lambda agent: {})
-        training.train(LEARNER, [run], Console(), lambda latest: {})
+        train_run(LEARNER, config, RunFolder(tmp_path / name))
         found = sorted(int(e.name) for e in (tmp_path / name / "checkpoints").iterdir())
         assert found == [n * SMALL.batch_size for n in expected]
 
@@ -144,13 +144,11 @@ def test_checkpoints_by_steps_and_by_minutes(tmp_path: Path) -> None:
 def test_the_best_agent_is_kept(tmp_path: Path) -> None:
     scores = iter([0.2, 0.9, 0.5, 0.9, 0.1, math.nan])
     kept = []
-    run = training.SeedRun(
-        Identity(CONFIG),
-        RunFolder(tmp_path / "run"),
-        lambda agent: {"eval/recovery_rate": next(scores)},
-        lambda agent, row: kept.append(row["eval/recovery_rate"]),
+    hooks = Hooks(
+        lambda run, agent: {"eval/recovery_rate": next(scores)},
+        lambda run, agent, row: kept.append(row["eval/recovery_rate"]),
     )
-    training.train(LEARNER, [run], Console(), lambda latest: {})
+    train_run(LEARNER, CONFIG, RunFolder(tmp_path / "run"), hooks)
     assert kept == [0.2, 0.9, 0.9]
     found = sorted(int(e.name) for e in (tmp_path / "run" / "checkpoints").iterdir())
     assert found == [n * SMALL.batch_size for n in (4, 5, 6)]

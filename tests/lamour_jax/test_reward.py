@@ -16,15 +16,16 @@ from lamour_jax.config import RewardConfig, RunConfig, override
 from lamour_jax.errors import UserError
 from lamour_jax.reward import Reward, load_reward
 from lamour_jax.reward_task import reward_task
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import Arguments, resolve
-from reward_codegen import library
-from reward_codegen.gemini import DEFAULT_MODEL
-from reward_codegen.generate import RewardTask
+from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
+from reward_codegen.writer.task import RewardTask
+from tests import shipped
+from tests.reward_codegen import openai_server
 from tests.reward_codegen.gemini_server import KEY, GeminiServer, text, wrong_key
 from tests.reward_codegen.toy_task import BEHAVIOUR, OBSERVED
 
-HOPPER = library.source("hopper")
+HOPPER = shipped.source("hopper")
 CONFIG = RunConfig(env="hopper")
 CONSTANT = """\
 def is_recovered(state):
@@ -84,19 +85,35 @@ def test_auto_without_a_key_is_the_library_and_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "reward_report.txt").read_text().startswith("passed\n")
 
 
-def test_auto_with_a_key_is_gemini_and_says_so(server: GeminiServer, tmp_path: Path) -> None:
+def test_auto_with_a_key_is_the_model_and_says_so(server: GeminiServer, tmp_path: Path) -> None:
     server.script = [text(OBSERVED), text(BEHAVIOUR), text(f"```python\n{HOPPER}```")]
     lines: list[str] = []
     reward = load(tmp_path / "run", lines)
-    assert reward.origin == "gemini/gemini-test-001"
+    assert reward.origin == "model/gemini-test-001"
     assert lines[0] == (
-        f"reward code from gemini ({DEFAULT_MODEL}), since GEMINI_API_KEY is set; "
+        f"reward code from model ({DEFAULT_MODEL}), since GEMINI_API_KEY is set; "
         "else: --reward library"
     )
     assert files(tmp_path / "run") == REWARD_FILES | {"generation"}
     assert (tmp_path / "run" / "generation" / "03-write" / "reply.txt").exists()
     for file in tmp_path.rglob("*.*"):
         assert file.is_dir() or KEY.encode() not in file.read_bytes()
+
+
+def test_auto_looks_for_the_key_of_the_chosen_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = RewardConfig(model="openai/test")
+    lines: list[str] = []
+    load(tmp_path / "a", lines, reward_options=options)
+    assert lines[0].endswith("since no API key is set (OPENAI_API_KEY)")
+    with openai_server.asked_instead(monkeypatch, tmp_path / "cache") as server:
+        assert load(tmp_path / "b").origin == "library/hopper", "Gemini's key is not set"
+        assert server.asked == []
+        program = f"```python\n{HOPPER}```"
+        server.script = [openai_server.text(words) for words in (OBSERVED, BEHAVIOUR, program)]
+        assert load(tmp_path / "c", lines, reward_options=options).origin == "model/test-001"
+    assert "reward code from model (openai/test), since OPENAI_API_KEY is set; else: " in str(lines)
 
 
 def test_library_is_used_in_spite_of_a_key(server: GeminiServer, tmp_path: Path) -> None:
@@ -115,18 +132,18 @@ def test_options_reach_the_model(server: GeminiServer, tmp_path: Path) -> None:
     programs = [text(f"```python\n{source}```") for source in (other, HOPPER)]
     server.script = [text(OBSERVED), text(BEHAVIOUR), *programs]
     options = RewardConfig(model="gemini-x", candidates=2, temperature=0.4)
-    reward = load(tmp_path / "run", reward="gemini", reward_options=options)
+    reward = load(tmp_path / "run", reward="model", reward_options=options)
     assert all("/models/gemini-x:" in asked.path for asked in server.asked)
     assert [asked.settings["temperature"] for asked in server.asked] == [0.0, 0.0, 0.4, 0.4]
     result = json.loads((tmp_path / "run" / "generation" / "04-result.json").read_text())
     assert len(result["candidates"]) == 2
     assert result["candidates"][0]["sha256"] == reward.program.sha256
     # Free, until it is asked for again.
-    load(tmp_path / "again", reward="gemini", reward_options=options)
+    load(tmp_path / "again", reward="model", reward_options=options)
     assert len(server.asked) == 4
     server.script = [text(OBSERVED), text(BEHAVIOUR), *programs]
     anew = dataclasses.replace(options, regenerate=True)
-    load(tmp_path / "anew", reward="gemini", reward_options=anew)
+    load(tmp_path / "anew", reward="model", reward_options=anew)
     assert len(server.asked) == 8
 
 
@@ -138,10 +155,10 @@ def test_a_model_that_cannot_be_asked(server: GeminiServer, tmp_path: Path) -> N
     assert KEY not in str(caught.value)
 
 
-def test_gemini_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(UserError, match="no API key: set GEMINI_API_KEY"):
-        load(tmp_path / "run", reward="gemini")
+        load(tmp_path / "run", reward="model")
 
 
 def test_a_file_is_verified_too(tmp_path: Path) -> None:
@@ -169,9 +186,9 @@ def test_a_file_that_leads_nowhere(tmp_path: Path) -> None:
 
 def test_the_command_lines_options() -> None:
     config = resolve(
-        Arguments(env="ant", reward="gemini", model="gemini-x", candidates=4, regenerate=True)
+        Arguments(env="ant", reward="model", model="gemini-x", candidates=4, regenerate=True)
     )
-    assert config.reward == "gemini"
+    assert config.reward == "model"
     assert config.reward_options == RewardConfig("gemini-x", candidates=4, regenerate=True)
 
 

@@ -16,7 +16,7 @@ import envs
 import lamour_jax.reward_task as module
 from lamour_jax.errors import UserError
 from lamour_jax.reward_task import interpolate_pose, reward_task, state_in_words
-from reward_codegen.generate import RewardTask
+from reward_codegen.writer.task import RewardTask
 
 
 @cache
@@ -64,8 +64,36 @@ def test_the_state_in_words(name: str) -> None:
     words = state_in_words(env.description(), np.asarray(module._state(env, "ood")))
     lines = words.splitlines()
     assert len(lines) > 2
-    assert all(re.match(r"- state\[\d+\] = -?\d+\.\d{3} .*: \w", line) for line in lines[:-1])
+    assert all(re.match(r"- state\[\d+\] = -?\d+\.\d{3}( .*)?: \w", line) for line in lines[:-1])
     assert lines[-1] == "- all other entries of the state are 0"
+
+
+def test_entries_without_a_meaning_are_told_too() -> None:
+    """A robot that its docstring describes has no table; its start is no less far from 0."""
+    named = "# Robot\n\n## State\n\n| 2 | `slide` | height | m | any | 1 |\n| 9 | a | b | - | c |\n"
+    state = np.array([1.0, 0.0, 2.0, -0.5, 0.25, 0.0001])
+    assert state_in_words("A robot of four legs.", state) == (
+        "- state[0] = 1.000\n"
+        "- state[2] to state[4] = 2.000, -0.500, 0.250\n"
+        "- all other entries of the state are 0"
+    )
+    assert state_in_words(named, state).splitlines()[1:3] == [
+        "- state[2] = 2.000 m: height",
+        "- state[3] to state[4] = -0.500, 0.250",
+    ]
+    assert state_in_words(named, np.zeros(6)) == "- all entries of the state are 0"
+    full = state_in_words(named, np.array([np.nan, *range(1, 23)]))
+    assert full.startswith("- state[0] to state[1] = nan, 1.000\n")
+    assert "all other" not in full and all(f"{number}.000" in full for number in range(1, 23))
+
+
+def test_a_start_that_moves_is_told_as_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = envs.load("hopper", engine="mujoco")
+    still = env.all_starts()["ood"]
+    moving = dataclasses.replace(still, qvel=np.arange(1.0, 7.0))
+    monkeypatch.setattr(env, "all_starts", lambda: {"ood": moving})
+    np.testing.assert_allclose(module._state(env, "ood")[5:], moving.qvel, rtol=1e-6)
+    assert "all other" in state_in_words(env.description(), np.asarray(module._state(env, "ood")))
 
 
 def test_the_probes_are_what_they_are_called() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lamour_jax import run_folder
 from lamour_jax.errors import UserError
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.run import folder as run_folder
+from lamour_jax.run.folder import RunFolder
 
 
 def test_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "a" / "b")
+    assert [entry.name for entry in folder.path.iterdir()] == [".lock"]
+    folder.release()
     assert list(folder.path.iterdir()) == []
 
 
@@ -81,10 +85,41 @@ def test_an_interrupted_write_leaves_the_old_file(
     assert (tmp_path / "config.yaml").read_text() == "old"
 
 
-def test_default_path_names_the_robot() -> None:
-    path = RunFolder.default_path("ant")
-    assert path.parent == Path("runs")
-    assert path.name.endswith("-ant")
+def test_default_folders_name_the_robot_and_are_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [RunFolder.make_default("ant") for _ in range(3)]  # two of them in the same second
+    assert len(set(paths)) == 3
+    assert all(path.parent == Path("runs") and "-ant" in path.name for path in paths)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from lamour_jax.run.folder import RunFolder
+folder = RunFolder(Path(sys.argv[1]))
+folder.write_text("config.yaml", "")
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_folder_has_one_process_until_that_ends(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError) as raised:
+            RunFolder.reopen(path)
+        said = str(raised.value)
+        assert f"the folder {path} is in use by process {holder.pid} on " in said
+    finally:
+        holder.kill()
+        holder.wait()
+    RunFolder.reopen(path).release()
+    assert [entry.name for entry in path.iterdir()] == ["config.yaml"]
 
 
 def of_two_processes(
@@ -111,7 +146,7 @@ def test_the_main_process_shares_what_it_has(
     assert (follower.path / "reward.py").read_text() == "code"
     (main.path / ".token.partial").unlink()
     of_two_processes(monkeypatch, main, 0, [])
-    assert {file.name for file in main.path.iterdir()} == {"reward.py", "result.json"}
+    assert {file.name for file in main.path.iterdir()} == {".lock", "reward.py", "result.json"}
 
 
 def test_processes_that_do_not_see_one_folder_are_told(

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import lamour_jax.train as command
-from lamour_jax.config import RunConfig, preset
+from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
-from lamour_jax.run_folder import RunFolder
+from lamour_jax.robot_settings import preset
+from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import Arguments, main, resolve
 
 
@@ -44,12 +45,13 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, Path]]:
     """Stands in for both stages; collects stage, seed and folder of each run."""
     collected = []
 
-    def run(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
-        collected.append((config.stage, config.seed, folder.path))
-        return {}
+    def run(configs: list[RunConfig], folders: list[RunFolder], console: Console) -> None:
+        collected.extend(
+            (config.stage, config.seed, folder.path)
+            for config, folder in zip(configs, folders, strict=True)
+        )
 
-    monkeypatch.setattr(command, "run_recovery", run)
-    monkeypatch.setattr(command, "run_original", run)
+    monkeypatch.setattr(command, "run_stage", run)
     return collected
 
 
@@ -64,11 +66,10 @@ def test_each_seed_has_its_own_folder(runs: list[Any], tmp_path: Path) -> None:
 def test_seeds_ask_a_model_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
 
-    def run(config: RunConfig, folder: RunFolder, console: Console) -> dict[str, Any]:
-        asked.append(config.reward_options.regenerate)
-        return {}
+    def run(configs: list[RunConfig], folders: list[RunFolder], console: Console) -> None:
+        asked.extend(config.reward_options.regenerate for config in configs)
 
-    monkeypatch.setattr(command, "run_recovery", run)
+    monkeypatch.setattr(command, "run_stage", run)
     assert main(["--regenerate", "--seeds", "3", "--out", str(tmp_path / "out")]) == 0
     assert asked == [True, False, False]
 

@@ -13,6 +13,7 @@ import pytest
 
 from lamour_jax import policies
 from lamour_jax.errors import UserError
+from lamour_jax.policies import originals
 from lamour_jax.train import Arguments, main, resolve
 
 SIZES = {"half_cheetah": (17, 6), "hopper": (11, 3)}
@@ -31,8 +32,8 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(*_: object, **__: object) -> None:
         raise AssertionError("the run began")
 
-    monkeypatch.setattr("lamour_jax.recovery.Evaluator", begin)
-    monkeypatch.setattr("lamour_jax.original.Learner", begin)
+    monkeypatch.setattr("lamour_jax.run.stages.Evaluator", begin)
+    monkeypatch.setattr("lamour_jax.run.stages.Learner", begin)
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_policy_without_the_dropout_that_the_method_needs(
 def test_robot_without_an_original_policy(
     env: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policies.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(originals, "_shipped_file", lambda env, dropout: tmp_path / "none")
     message = error(capsys, "--env", env)
     assert f"no original policy ships for {env!r}" in message
     assert f"--stage original --env {env}" in message
@@ -249,7 +250,7 @@ def test_reward_file_that_cannot_be_read(
 ) -> None:
     message = error(capsys, "--policy", policy, "--reward", path)
     assert f"--reward {path}: " in message
-    assert "give auto, library, gemini, or the path of a file" in message
+    assert "give auto, library, model, or the path of a file" in message
 
 
 def test_engine_that_is_not_installed(

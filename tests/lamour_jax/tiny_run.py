@@ -17,18 +17,18 @@ def run() -> str:
     from lamour_jax.methods import Ingredients, make_objective
     from lamour_jax.ppo.config import PPOConfig
     from lamour_jax.ppo.learner import Learner
-    from lamour_jax.ppo.networks import ActorCritic
-    from reward_codegen import compile_reward, library
+    from lamour_jax.ppo.networks import ActorCritic, PolicyNetwork
+    from reward_codegen import compile_reward
 
     env = envs.load("half_cheetah", start="ood", engine="mujoco")
     sizes = {"state_size": env.recovery_state_size, "action_size": env.action_size}
-    program = compile_reward(library.source(env.name), **sizes)
+    program = compile_reward(env.file("reward.py").read_text(), **sizes)
     config = PPOConfig(unroll_length=32, minibatch_size=512, epochs=2)
-    network = ActorCritic(env.observation_size, env.action_size, config.hidden_sizes)
+    network = ActorCritic(PolicyNetwork(env.observation_size, env.action_size, config.hidden_sizes))
     original = network.init(jax.random.key(1), config.std)
     ingredients = Ingredients(program, ObjectiveConfig(), network, original)
     objective = make_objective("lamour", ingredients)
-    learner = Learner(env, objective, config, iterations=3, original=original)
+    learner = Learner(env, objective, config, iterations=3, network=network, original=original)
     state = learner.init(0)
     for _ in range(3):
         state, _ = learner.iterate(state)

@@ -19,7 +19,7 @@ def probes(name: str) -> Probes:
         env = envs.load(name, start=start)
         reset = jax.jit(jax.vmap(env.reset))
         states = reset(jax.random.split(jax.random.key(0), COUNT))
-        starts[start] = np.asarray(states.info["recovery_state"])
+        starts[start] = np.asarray(states.recovery_state)
     ood, original = starts["ood-noisy"], starts["ordinary"]
     way = np.linspace(0.0, 1.0, 16)[:, None]
     between = (1.0 - way) * ood[:, None] + way * original[:, None]

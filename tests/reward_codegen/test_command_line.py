@@ -15,14 +15,14 @@ import pytest
 import envs
 import lamour_jax.reward_task as reward_task_module
 from lamour_jax.reward_task import reward_task
-from reward_codegen import library
 from reward_codegen.__main__ import main
-from reward_codegen.generate import RewardTask
+from reward_codegen.writer.task import RewardTask
+from tests import shipped
 
 from .gemini_server import KEY, GeminiServer, text, wrong_key
 from .toy_task import BEHAVIOUR, OBSERVED
 
-HOPPER = library.source("hopper")
+HOPPER = shipped.source("hopper")
 DATA = Path(__file__).parent / "data"
 FALLING = """\
 def is_recovered(state):

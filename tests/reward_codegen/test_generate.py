@@ -16,30 +16,26 @@ from typing import Any
 
 import pytest
 
-import reward_codegen.generate as generate_module
 from reward_codegen import compile_reward
-from reward_codegen.gemini import DEFAULT_MODEL, THINKING_TOKENS, GeminiModel
-from reward_codegen.generate import (
-    Generation,
-    GenerationError,
-    GenerationSettings,
-    RewardTask,
-    generate,
-    prompt_text,
-)
-from reward_codegen.language_model import (
+from reward_codegen.verify import verify
+from reward_codegen.writer import steps
+from reward_codegen.writer.cache import CachedModel, default_folder
+from reward_codegen.writer.generate import Generation, generate
+from reward_codegen.writer.language_model import (
     BlockedReply,
     LanguageModelError,
     ModelUnavailable,
     Reply,
 )
-from reward_codegen.replay import ReplayModel
-from reward_codegen.reply_cache import CachedModel, default_folder
-from reward_codegen.verify import verify
+from reward_codegen.writer.models import language_model
+from reward_codegen.writer.prompts import prompt
+from reward_codegen.writer.providers.client import THINKING_TOKENS
+from reward_codegen.writer.replay import ReplayModel
+from reward_codegen.writer.steps import GenerationError, GenerationSettings
+from reward_codegen.writer.task import RewardTask
 
+from . import openai_server
 from .gemini_server import (
-    KEY,
-    Answer,
     Asked,
     GeminiServer,
     blocked_prompt,
@@ -48,6 +44,7 @@ from .gemini_server import (
     text,
     wrong_key,
 )
+from .loopback import KEY, Answer
 from .toy_task import (
     BEHAVIOUR,
     FALLING,
@@ -61,14 +58,16 @@ from .toy_task import (
     toy_task,
 )
 
+# Takes a temperature, which the default model is not sent.
+MODEL = "gemini-3.1-pro"
 SENTENCES = [text(OBSERVED), text(BEHAVIOUR)]
 
 
 @pytest.fixture(autouse=True)
 def compile_each_program_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same reply is compiled, and the same program verified, once for all tests."""
-    monkeypatch.setattr(generate_module, "compile_reward", _compile)
-    monkeypatch.setattr(generate_module, "verify", _verify)
+    monkeypatch.setattr(steps, "compile_reward", _compile)
+    monkeypatch.setattr(steps, "verify", _verify)
 
 
 @cache
@@ -91,11 +90,11 @@ def run(
     *,
     regenerate: bool = False,
     lines: list[str] | None = None,
-    model: str = DEFAULT_MODEL,
+    model: str = MODEL,
     **settings: Any,
 ) -> Generation:
     said = [] if lines is None else lines
-    asked = CachedModel(GeminiModel(model), default_folder(), regenerate, said.append)
+    asked = CachedModel(language_model(model), default_folder(), regenerate, said.append)
     return generate(task or toy_task(), asked, folder, GenerationSettings(**settings), said.append)
 
 
@@ -141,6 +140,31 @@ def test_without_a_picture_the_state_is_told(server: GeminiServer, tmp_path: Pat
     assert "picture.png" not in os.listdir(tmp_path / "g" / "01-describe")
 
 
+def test_a_model_without_eyes_is_told_the_state(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Through the other client; the cache remembers that this model takes no pictures."""
+    blind = openai_server.error(400, "this model does not support image input")
+    words = [openai_server.text(reply) for reply in (OBSERVED, BEHAVIOUR, GOOD)]
+    with openai_server.asked_instead(monkeypatch, tmp_path / "cache") as server:
+        server.script = [blind, *words]
+        for folder in ("a", "b"):
+            lines: list[str] = []
+            run(tmp_path / folder, model="openai/blind", lines=lines)
+            assert stages(tmp_path / folder) == [
+                "01-describe",
+                "02-describe",
+                "03-reason",
+                "04-write",
+            ]
+            assert any("takes no pictures" in line for line in lines)
+            assert any("the state in numbers instead" in line for line in lines)
+        assert len(server.asked) == 4
+        assert [len(asked.pictures) for asked in server.asked] == [1, 0, 0, 0]
+        assert "state[1] = 3.000 rad: tilt" in server.asked[1].prompt
+        assert "picture" not in server.asked[1].prompt.replace("There is no picture.", "")
+
+
 def test_the_staged_example_is_for_manipulation(server: GeminiServer, tmp_path: Path) -> None:
     for folder, manipulation in (("a", False), ("b", True)):
         server.script = [*SENTENCES, text(GOOD)]
@@ -154,7 +178,7 @@ def test_templates_leave_nothing_open(server: GeminiServer, tmp_path: Path) -> N
     for asked in server.asked:
         assert not re.search(r"\{\{\w+\}\}", asked.prompt + asked.system)
     with pytest.raises(KeyError, match="environment"):
-        prompt_text("reason", observed="")
+        prompt("reason", observed="")
 
 
 def test_what_is_filled_in_is_not_a_template(server: GeminiServer, tmp_path: Path) -> None:
@@ -294,7 +318,7 @@ def test_every_attempt_is_written_down(server: GeminiServer, tmp_path: Path) -> 
         assert asked.prompt in (attempt / "prompt.md").read_text()
         assert (attempt / "system.md").read_text() == asked.system
         request, reply = read(attempt / "request.json"), read(attempt / "reply.json")
-        assert request["model"] == DEFAULT_MODEL
+        assert request["model"] == MODEL
         assert request["temperature"] == 0.0
         assert request["seed"] == asked.settings["seed"]
         assert request["parameters"]["thinking_tokens"] == THINKING_TOKENS
@@ -336,10 +360,10 @@ def test_it_is_written_as_it_happens(server: GeminiServer, tmp_path: Path) -> No
 KILLED = """
 import sys
 from pathlib import Path
-from reward_codegen.gemini import GeminiModel
-from reward_codegen.generate import generate
+from reward_codegen.writer.generate import generate
+from reward_codegen.writer.models import language_model
 from tests.reward_codegen.toy_task import toy_task
-generate(toy_task(), GeminiModel(), Path(sys.argv[1]))
+generate(toy_task(), language_model('gemini-test'), Path(sys.argv[1]))
 """
 
 
@@ -395,7 +419,7 @@ def test_a_repeated_run_is_free_and_offline(
     server.script = [*SENTENCES, text(UNKNOWN_NAME), text(GOOD)]
     lines: list[str] = []
     first = run(tmp_path / "a", lines=lines)
-    assert lines.count(f"asking {DEFAULT_MODEL} ...") == 4
+    assert lines.count(f"asking {MODEL} ...") == 4
     assert not any("from the cache" in line for line in lines)
     server.asked.clear()
     monkeypatch.delenv("GEMINI_API_KEY")

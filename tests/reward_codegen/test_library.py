@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.hand_written import REWARDS
-from reward_codegen import RewardProgram, library
+from reward_codegen import RewardProgram
 from reward_codegen.simplify import equations
+from tests import shipped
 
 from .agreement import assert_same, by_jax, by_python, compiled, ordinary
 
@@ -77,22 +78,16 @@ def healthy(name: str, states: np.ndarray) -> np.ndarray:
     return (z > 0.9) & (z < 2.0) & (np.abs(angle) < 0.3)
 
 
-@pytest.fixture(params=library.names())
+@pytest.fixture(params=shipped.names())
 def named(request: pytest.FixtureRequest) -> tuple[str, RewardProgram]:
     name = request.param
-    return name, compiled(library.source(name), *SIZES[name])
-
-
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    assert library.names() == tuple(SIZES)
-    with pytest.raises(KeyError, match="no library reward program 'anti'; known: ant, half"):
-        library.source("anti")
+    return name, compiled(shipped.source(name), *SIZES[name])
 
 
 def test_it_agrees_with_python(named: tuple[str, RewardProgram]) -> None:
     name, program = named
     states, actions = ordinary(7, 200, SIZES[name][0]), ordinary(8, 200, SIZES[name][1])
-    expected = by_python(library.source(name), states, actions)
+    expected = by_python(shipped.source(name), states, actions)
     assert_same(by_jax(program, states, actions), expected)
 
 
@@ -155,7 +150,7 @@ def test_states_that_are_not_finite_have_not_recovered(named: tuple[str, RewardP
 @pytest.mark.parametrize("name", REWARDS)
 def test_it_computes_no_more_than_twice_what_is_written_by_hand(name: str) -> None:
     state_size, action_size = SIZES[name]
-    program = compiled(library.source(name), state_size, action_size)
+    program = compiled(shipped.source(name), state_size, action_size)
     states, actions = ordinary(11, 300, state_size), ordinary(12, 300, action_size)
     expected = jax.vmap(REWARDS[name])(jnp.asarray(states), jnp.asarray(actions))
     np.testing.assert_allclose(by_jax(program, states, actions)[0], expected, rtol=1e-5)

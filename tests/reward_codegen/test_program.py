@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reward_codegen import RewardProgram, compile_reward, library
+from reward_codegen import RewardProgram, compile_reward
 from reward_codegen.reference import FAILED_REWARD, Reference
+from tests import shipped
 
 from .agreement import IS_RECOVERED, compiled
 
-SOURCE = library.source("hopper")
+SOURCE = shipped.source("hopper")
 STATES = jnp.asarray(np.random.default_rng(0).normal(size=(5, 11)), jnp.float32)
 ACTIONS = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (5, 3)), jnp.float32)
 

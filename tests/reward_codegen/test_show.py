@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from reward_codegen import compile_reward, library
+from reward_codegen import compile_reward
 from reward_codegen.show import describe
+from tests import shipped
 
 SOURCE = """
 import numpy as np
@@ -84,7 +85,7 @@ def test_dicts_are_not_arrays(told: tuple[str, str]) -> None:
 
 
 def test_the_equations_are_counted_and_shown_on_request() -> None:
-    program = compile_reward(library.source("hopper"), state_size=11, action_size=3)
+    program = compile_reward(shipped.source("hopper"), state_size=11, action_size=3)
     short, long = describe(program), describe(program, jaxpr=True)
     assert program.sha256 in short
     assert "reads all of action at once (in is_finite, square)" in short

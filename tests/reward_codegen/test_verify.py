@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reward_codegen import RewardProgram, compile_reward, library
+from reward_codegen import RewardProgram, compile_reward
 from reward_codegen.verify import Report, negative, shifted, verify
+from tests import shipped
 
 from .probes import probes
 from .toy_task import BODY, SOURCE, toy_task
@@ -43,9 +44,9 @@ GOOD = "state[0] > 0.75 and abs(state[1]) < 0.2"
 RISING = "-1.0 - abs(1.25 - state[0]) - abs(state[1]) - 0.01 * np.mean(np.square(action))"
 
 
-@pytest.mark.parametrize("name", library.names())
+@pytest.mark.parametrize("name", shipped.names())
 def test_a_library_program_passes_without_a_finding(name: str) -> None:
-    report = verify(program_for(name, library.source(name)), probes(name))
+    report = verify(program_for(name, shipped.source(name)), probes(name))
     assert report.findings == ()
     assert report.passed
     assert report.score > 1.9

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reward_codegen.generate import RewardTask
 from reward_codegen.verify import Probes
+from reward_codegen.writer.task import RewardTask
 
 PICTURE = b"\x89PNG\r\n\x1a\n as good as a picture"
 

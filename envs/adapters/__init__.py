@@ -1,0 +1,1 @@
+"""Robots and environments that come from elsewhere, and ours as others' environments."""

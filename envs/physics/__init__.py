@@ -1,0 +1,1 @@
+"""Physics engines: pure functions on one simulation's state, the same for every engine."""

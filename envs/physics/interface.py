@@ -1,0 +1,91 @@
+"""What a physics engine is.
+
+An engine advances a pytree of simulation state by a number of physics steps. Environments are
+written once on that pytree, so they run unchanged on every engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import mujoco
+from flax import struct
+
+
+class EngineUnavailable(ValueError):
+    """The engine is known but cannot run on this machine; the message says what it needs."""
+
+
+class PhysicsData(Protocol):
+    """The part of an engine's state that environments read.
+
+    Attributes:
+        qpos: generalised positions, `(nq,)`, in metres and radians.
+        qvel: generalised velocities, `(nv,)`, per second.
+        sensordata: what the model's sensors read at exactly this `qpos` and `qvel`,
+            `(nsensordata,)`; positions and velocities only, no accelerations or forces. It is how
+            an environment gets at the kinematics of its bodies, on every engine alike.
+    """
+
+    @property
+    def qpos(self) -> jax.Array: ...
+
+    @property
+    def qvel(self) -> jax.Array: ...
+
+    @property
+    def sensordata(self) -> jax.Array: ...
+
+
+class MujocoData(struct.PyTreeNode):
+    """One simulation between two control steps: all that the next one depends on.
+
+    Attributes:
+        qpos: `(nq,)` float32.
+        qvel: `(nv,)` float32.
+        act: activations of muscles and filtered actuators, `(na,)` float32.
+        qacc_warmstart: `(nv,)` float32; the solver's initial guess, which makes a step a pure
+            function of this state.
+        sensordata: `(nsensordata,)` float32; empty for a model without sensors.
+    """
+
+    qpos: jax.Array
+    qvel: jax.Array
+    act: jax.Array
+    qacc_warmstart: jax.Array
+    sensordata: jax.Array
+
+    def restarted(
+        self, where: jax.Array, qpos: jax.Array, qvel: jax.Array, sensordata: jax.Array
+    ) -> MujocoData:
+        """Returns this state, or the given one with nothing remembered where `where` is true."""
+        return MujocoData(
+            qpos=jnp.where(where, qpos, self.qpos),
+            qvel=jnp.where(where, qvel, self.qvel),
+            act=jnp.where(where, 0.0, self.act),
+            qacc_warmstart=jnp.where(where, 0.0, self.qacc_warmstart),
+            sensordata=jnp.where(where, sensordata, self.sensordata),
+        )
+
+
+class PhysicsEngine(Protocol):
+    """Pure functions on one simulation's state; `jax.vmap` makes them a batch.
+
+    Attributes:
+        name: the engine's name as given on the command line.
+        model: the compiled MuJoCo model.
+    """
+
+    name: str
+    model: mujoco.MjModel
+
+    def init(self, qpos: jax.Array, qvel: jax.Array) -> Any:
+        """Returns the state at `qpos` `(nq,)` and `qvel` `(nv,)`, with nothing remembered."""
+
+    def restart(self, data: Any, restart: jax.Array, qpos: jax.Array, qvel: jax.Array) -> Any:
+        """Returns `data`, or the state at `qpos`, `qvel` where the boolean `restart` is true."""
+
+    def step(self, data: Any, ctrl: jax.Array, substeps: int) -> Any:
+        """Returns the state after `substeps` physics steps under constant `ctrl` `(nu,)`."""

@@ -1,0 +1,1 @@
+"""What prepares a robot for training: banks of starts, and a planner that finds ways up."""
