@@ -28,6 +28,7 @@ from lamour_jax.config import (
     changed,
     differences,
     override,
+    preset,
     read_config,
     settings,
     validate,

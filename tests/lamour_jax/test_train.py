@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lamour_jax.train as command
-from lamour_jax.config import RunConfig
+from lamour_jax.config import RunConfig, preset
 from lamour_jax.console import Console
 from lamour_jax.robot_settings import preset
 from lamour_jax.run.folder import RunFolder
@@ -29,12 +29,12 @@ def test_arguments_change_the_preset() -> None:
             steps=640_000,
             num_envs=32,
             seed=4,
-            set=("ppo.discount=0.9", "terminate=true"),
+            set=("ppo.horizon=2.0", "terminate=true"),
         )
     )
     assert (config.env, config.engine) == ("hopper", "mujoco")
     assert (config.method, config.seed) == ("zero", 4)
-    assert (config.steps, config.ppo.num_envs, config.ppo.discount) == (640_000, 32, 0.9)
+    assert (config.steps, config.ppo.num_envs, config.ppo.horizon) == (640_000, 32, 2.0)
     assert config.terminate
     # What is asked for is also what is trained on.
     assert (config.start, config.training_starts) == ("ood-noisy", {})
