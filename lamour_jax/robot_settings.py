@@ -35,9 +35,12 @@ def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
     Raises:
         UserError: no such robot, or its `settings.yaml` is wrong.
     """
-    if env not in envs.names() and not envs.adapters.own.is_own(env):
-        raise UserError(f"unknown robot {env!r}; known: {', '.join(envs.names())}")
-    robot = envs.registry.get(env)
+    try:
+        robot = envs.registry.get(env)
+    except envs.EnvironmentUnavailable:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from None
     changes = robot_settings(robot.file("settings.yaml"), stage, method)
     config = changed(RunConfig(env=env, stage=stage, method=method), changes)
     starts = config.training_starts or _RECOVERY_STARTS

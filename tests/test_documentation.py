@@ -23,7 +23,7 @@ import pytest
 import tyro
 
 from lamour_jax import config_reference, train
-from lamour_jax.config import RunConfig
+from lamour_jax.config import RunConfig, settings
 from lamour_jax.errors import UserError
 
 REPOSITORY = Path(__file__).parents[1]

@@ -184,7 +184,7 @@ def test_a_methods_settings_are_on_top_of_the_robots() -> None:
 
 
 def test_unknown_robot_has_no_settings() -> None:
-    with pytest.raises(UserError, match="unknown robot 'dog'; known: ant, half"):
+    with pytest.raises(UserError, match="unknown environment 'dog'; known: ant, half"):
         preset("dog", "recovery")
 
 
