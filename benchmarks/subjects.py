@@ -22,7 +22,7 @@ from envs import RecoveryEnv
 from envs.physics.mjx_engine import MjxEngine
 from envs.physics.mujoco_engine import available_cores
 from lamour_jax import policies
-from lamour_jax.config import RunConfig, preset, validate
+from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import for_run

@@ -28,7 +28,6 @@ from lamour_jax.config import (
     changed,
     differences,
     override,
-    preset,
     read_config,
     settings,
     validate,

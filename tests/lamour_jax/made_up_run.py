@@ -12,7 +12,7 @@ import numpy as np
 import envs
 from envs import RecoveryEnv
 from lamour_jax import policies
-from lamour_jax.config import RunConfig, preset
+from lamour_jax.config import RunConfig
 from lamour_jax.policies import originals
 from lamour_jax.report import recordings
 from lamour_jax.report.pictures import START, STILLS

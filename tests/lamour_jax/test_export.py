@@ -22,7 +22,6 @@ import envs
 from envs.mirror import Mirror, Reflection
 from lamour_jax import export as module
 from lamour_jax import onnx_graph, policies
-from lamour_jax.config import preset
 from lamour_jax.export import main, policy_function, random_observations
 from lamour_jax.policies import PolicyHeader, originals
 from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS, Agent

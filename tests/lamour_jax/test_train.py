@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lamour_jax.train as command
-from lamour_jax.config import RunConfig, preset
+from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
 from lamour_jax.robot_settings import preset
 from lamour_jax.run.folder import RunFolder
