@@ -25,7 +25,7 @@ import envs
 from benchmarks.hand_written import REWARDS
 from envs import RecoveryEnv
 from reward_codegen import compile_reward
-from reward_codegen.simplify import equations
+from reward_codegen.show import equations
 
 
 @dataclass(frozen=True)

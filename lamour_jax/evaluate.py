@@ -31,7 +31,9 @@ from lamour_jax.run.evaluation import Evaluator
 from lamour_jax.run.folder import read_result
 from lamour_jax.run.kinds import STAGES
 from lamour_jax.system import set_precision, system_facts
-from reward_codegen import RewardCodeError, RewardProgram, compile_reward
+from reward_codegen import RewardCodeError, RewardProgram
+from reward_codegen.reading import read_file
+from reward_codegen.safely import compile_safely
 
 
 @dataclass(frozen=True)
@@ -194,12 +196,12 @@ def load_program(run: Path, env: envs.RecoveryEnv) -> RewardProgram:
         UserError: it cannot be read.
     """
     try:
-        return compile_reward(
-            (run / "reward.py").read_text(encoding="utf-8"),
+        return compile_safely(
+            read_file(run / "reward.py"),
             state_size=env.recovery_state_size,
             action_size=env.action_size,
         )
-    except (OSError, UnicodeDecodeError, RewardCodeError) as error:
+    except RewardCodeError as error:
         raise UserError(f"the reward code {run / 'reward.py'} cannot be used: {error}") from None
 
 

@@ -15,6 +15,8 @@ from lamour_jax.errors import UserError
 from lamour_jax.ppo.networks import ActorCritic, Agent
 from lamour_jax.reward_task import is_healthy_start, reward_task
 from reward_codegen import RewardCodeError, RewardProgram, compile_reward
+from reward_codegen.reading import read_file
+from reward_codegen.safely import compile_safely
 from reward_codegen.verify import Report, verify
 from reward_codegen.writer import models
 from reward_codegen.writer.cache import CachedModel, default_folder
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from lamour_jax.run.folder import RunFolder
 
 SOURCES = "auto, library, model, or the path of a file with reward code"
-
-_LARGEST_FILE = 16_000_000  # bytes: far more than the compiler admits
 
 Say = Callable[[str], None]
 
@@ -100,7 +100,9 @@ def _written(config: RunConfig, task: RewardTask, folder: RunFolder, say: Say) -
 
 def _compile(text: str | bytes, source: str, env: RecoveryEnv) -> RewardProgram:
     try:
-        return compile_reward(text, state_size=env.recovery_state_size, action_size=env.action_size)
+        trusted = source.startswith("library/")
+        compiled = compile_reward if trusted else compile_safely
+        return compiled(text, state_size=env.recovery_state_size, action_size=env.action_size)
     except RewardCodeError as error:
         raise UserError(f"reward code from {source} was refused: {error}") from None
 
@@ -189,25 +191,12 @@ def choose_source(config: RunConfig) -> tuple[str, str]:
     return config.reward, ""
 
 
-def read_reward_file(path: Path) -> bytes:
-    """Reads a file with reward code or a raw reply; of a huge one the beginning.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST_FILE)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
-
-
 def _text(config: RunConfig, source: str) -> str | bytes:
     if source == f"library/{config.env}":
         return registry.get(config.env).file("reward.py").read_bytes()
     try:
-        return read_reward_file(Path(source))
-    except UserError as error:
+        return read_file(Path(source))
+    except RewardCodeError as error:
         raise UserError(f"--reward {error}; give {SOURCES}") from None
 
 

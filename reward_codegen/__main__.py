@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 import tyro
 
 from reward_codegen.errors import RewardCodeError
-from reward_codegen.program import RewardProgram, compile_reward
+from reward_codegen.program import RewardProgram
+from reward_codegen.reading import read_file
+from reward_codegen.safely import compile_safely
 from reward_codegen.show import describe
 from reward_codegen.verify import verify
 from reward_codegen.writer.cache import CachedModel, default_folder
@@ -33,8 +35,6 @@ from reward_codegen.writer.steps import GenerationSettings
 
 if TYPE_CHECKING:
     from lamour_jax.run.folder import RunFolder
-
-_LARGEST_FILE = 16_000_000  # bytes: far more than the compiler admits
 
 
 class _Failure(Exception):
@@ -244,13 +244,9 @@ def _understood(arguments: Show) -> RewardProgram:
 
 
 def _compiled(file: Path, state_size: int, action_size: int) -> RewardProgram:
+    text = read_file(file)
     try:
-        with file.open("rb") as stream:
-            text = stream.read(_LARGEST_FILE)
-    except OSError as error:
-        raise _Failure(f"{file}: {error.strerror or error}") from None
-    try:
-        return compile_reward(text, state_size=state_size, action_size=action_size)
+        return compile_safely(text, state_size=state_size, action_size=action_size)
     except RewardCodeError as error:
         raise type(error)(f"{file} was refused: {error}") from None
 

@@ -1,22 +1,40 @@
-"""From a raw reply to the Python source in it."""
+"""From a raw reply to the Python source in it, without a guess.
+
+What is taken is taken whole. Source with a mistake in it is not cut until it parses: it goes on as
+it stands, and the compiler says what is wrong in which line. Prose is cut only where it stands
+outside of code fences and is not indented. What was chosen of several pieces is in the notes.
+"""
+
+from __future__ import annotations
 
 import ast
 import json
 import re
-import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from reward_codegen.budget import MAX_REPLY_CHARACTERS, MAX_SOURCE_CHARACTERS
+from reward_codegen.choose import WANTED, choose, is_source, tree_of
 from reward_codegen.errors import ExtractionError, shorten
+from reward_codegen.fences import Block, blocks_between_tags, fenced_blocks
+from reward_codegen.reading import decode
+from reward_codegen.signatures import REQUIRED, check_signatures
 
-REQUIRED = ("is_recovered", "calculate_reward")
-
-_FENCE = re.compile(r"^[ \t>]*(`{3,}|~{3,})[ \t]*([^\n`]*)$")
-_TAG = re.compile(r"<(code|pre|python|answer)\b[^<>]{0,200}>", re.IGNORECASE)
-_CODE_START = re.compile(r"^(from\s+\w|import\s+\w|def\s+\w|@\w|class\s+\w|[A-Za-z_]\w*\s*(:.*)?=)")
-_MAX_PARSES = 200  # attempts at finding the ends of code that stands bare in prose
-_MAX_PARSED = 500_000  # characters parsed in these attempts
 _MAX_BLOCKS = 100
+_MAX_DEPTH = 3  # of JSON in JSON and of fences in JSON
+
+_AT_MARGIN = re.compile(rf"^(?:async +)?(?:def +)?(?:{'|'.join(REQUIRED)})\b *[(=]", re.MULTILINE)
+_FUNCTION = re.compile(r"^(?:async +)?def +\w+ *\(", re.MULTILINE)
+_THINKING = r"(think|thinking|thoughts?|reasoning)>"
+_THOUGHTS_END = re.compile(f"</{_THINKING}", re.IGNORECASE)
+_THOUGHTS_BEGIN = re.compile(f"^[ \t]*<{_THINKING}", re.IGNORECASE | re.MULTILINE)
+_CODE_LINE = re.compile(
+    r"""(?:from|import|def|class|async|if|elif|else|for|while|try|except|finally|with|match|case
+    |return|raise|assert|del|pass|global|nonlocal)\b      # a statement
+    |[@"'()\[\]{}]                                        # a decorator, a string, an expression
+    |[A-Za-z_][\w.]*(?:\(|\[|\s*(?::\s*\S+\s*)?[-+*/%@&|^<>]{0,2}=|:\s*\S+\s*$|\s*$)""",
+    re.VERBOSE,
+)
+_SENTENCE_END = tuple(".:!?)*\u2026\u3002\uff1a\uff01\uff1f")
 
 
 @dataclass(frozen=True)
@@ -28,256 +46,185 @@ class Extraction:
 
 
 def extract(reply: str | bytes) -> Extraction:
-    """The Python source in a model's reply.
+    """The Python source in a model's reply or in a file.
 
-    Understands plain source, fenced blocks with prose around them, JSON wrapping, tags, byte-order
-    marks and any line endings. Of several blocks those are taken that define the two functions and
-    what they need; usage examples are left out.
+    Understands plain source, fenced blocks with prose around them, JSON (also of tool calls and
+    notebooks), tags, thoughts before the answer, byte-order marks and any line ends. The time is
+    linear in the length of the reply.
 
     Raises:
         ExtractionError: the reply is empty, not text, or holds no code.
+        RewardCodeError: the code does not define the two functions as they will be called.
     """
-    text = _normalise(_decode(reply))
+    extraction = _found(decode(reply))
+    tree = tree_of(extraction.source)
+    if tree is not None:  # else the compiler will say where it is no Python
+        check_signatures(tree)
+        names = [part.name for part in tree.body if isinstance(part, ast.FunctionDef)]
+        twice = [f"of {name} the last version counts" for name in REQUIRED if names.count(name) > 1]
+        extraction = replace(extraction, notes=(*extraction.notes, *twice))
+    return extraction
+
+
+def _found(text: str) -> Extraction:
     if not text.strip():
-        raise ExtractionError(
-            "the reply is empty; reply with Python source that defines "
-            "is_recovered(state) and calculate_reward(state, action)"
-        )
-    if _parse(text) is not None and _defines(text) & set(REQUIRED):
+        raise ExtractionError(f"the reply is empty; {WANTED}")
+    if is_source(text):
         return Extraction(text)
-
-    unwrapped = _from_json(text)
-    if unwrapped is not None:
-        inner = extract(unwrapped)
-        return Extraction(inner.source, ("the source was wrapped in JSON", *inner.notes))
-
-    blocks, unclosed = _fenced_blocks(text)
-    if not blocks:
-        blocks = _tagged_blocks(text)
+    text, notes = _answer(text)
+    if is_source(text):
+        return Extraction(text, notes)
+    blocks, how = _blocks(text)
     if len(blocks) > _MAX_BLOCKS:
         raise ExtractionError(
             f"the reply holds {len(blocks):,} code blocks, more than the {_MAX_BLOCKS} admitted; "
-            "reply with one ```python block"
+            + WANTED
         )
     if blocks:
-        for block in blocks:
-            inner_json = _from_json(block)
-            if inner_json is not None:
-                return extract(inner_json)
-        source, notes = _choose(blocks)
-        if unclosed:
-            notes = (*notes, "the last code fence is not closed; the reply may be cut off")
-        return Extraction(source, notes)
-
-    bare = _bare_code(text)
-    if bare is not None:
-        return Extraction(bare, ("the source stood in the reply without a code fence",))
-    raise ExtractionError(
-        f"the reply holds no Python code (it begins {shorten(text, 60)!r}); reply with one "
-        "```python block that defines is_recovered(state) and calculate_reward(state, action)"
-    )
-
-
-def _decode(reply: str | bytes) -> str:
-    if isinstance(reply, str):
-        text = reply
-    elif isinstance(reply, bytes):
-        encoding = "utf-16" if reply[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        try:
-            text = reply[: 4 * MAX_REPLY_CHARACTERS + 4].decode(encoding)
-        except UnicodeDecodeError as error:
-            raise ExtractionError(
-                f"the reply is not {encoding.removesuffix('-sig')} text (byte {error.start})"
-            ) from None
+        source, chosen = choose(blocks)
+        if blocks[-1].open and blocks[-1].source in source:
+            chosen = (*chosen, "the last code fence is not closed; the reply may be cut off")
     else:
-        raise ExtractionError(f"the reply is not text but {type(reply).__name__}")
-    if len(text) > MAX_REPLY_CHARACTERS:
+        source, chosen = _without_prose(text)
+    return Extraction(source, (*notes, *how, *chosen))
+
+
+def _answer(text: str) -> tuple[str, tuple[str, ...]]:
+    """What follows a model's thoughts, where it shows them."""
+    end = max((match.end() for match in _THOUGHTS_END.finditer(text)), default=0)
+    begun = next(_THOUGHTS_BEGIN.finditer(text, end), None)
+    if begun is not None and not text[end : begun.start()].strip():
         raise ExtractionError(
-            f"the reply has {len(text):,} characters, more than the {MAX_REPLY_CHARACTERS:,} "
-            "admitted; reply with two short functions"
+            f"the thoughts of the reply do not end (no </{begun.group(1)}>), so it holds no "
+            f"answer; {WANTED}"
         )
-    return text
+    if not end:
+        return text, ()
+    if not text[end:].strip():
+        raise ExtractionError(f"nothing follows the thoughts of the reply; {WANTED}")
+    return text[end:], ("the thoughts before the answer were left out",)
 
 
-def _normalise(text: str) -> str:
-    """Line feeds only, as Python's own tokeniser reads line ends; no byte-order mark."""
-    return text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+# Pieces of a reply ------------------------------------------------------------------------------
 
 
-def _parse(source: str) -> ast.Module | None:
-    if len(source) > MAX_SOURCE_CHARACTERS:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
+def _blocks(text: str, depth: int = 0) -> tuple[list[Block], tuple[str, ...]]:
+    """The pieces of code in a text, and where they stood; none if its source stands bare."""
+    document = _json(text)
+    if document is not None:
+        return _json_blocks(document, depth), ("the source was wrapped in JSON",)
+    fenced, outside = fenced_blocks(text)
+    tagged = blocks_between_tags(text)
+    for blocks in (fenced, tagged):
+        if any(_AT_MARGIN.search(block.source) for block in blocks):
+            return blocks, ()
+    if _AT_MARGIN.search(outside):
+        return [], ()  # fences and tags stand in its docstrings
+    found = [inner for block in fenced for inner in _opened(block, depth)] or tagged
+    if not found and (document := _json(text[text.find("{") :])) is not None:
+        return _json_blocks(document, depth), ("the source was wrapped in JSON",)
+    return found, ()
 
 
-def _from_json(text: str) -> str | None:
-    """The code inside a JSON document: its longest string, or list of lines, with a `def`."""
+def _opened(block: Block, depth: int) -> list[Block]:
+    """A block, or the blocks in it where it holds JSON or another reply."""
+    if depth < _MAX_DEPTH and not is_source(block.source):
+        document = _json(block.source)
+        if document is not None:
+            return _json_blocks(document, depth)
+        if block.tag in ("markdown", "md"):
+            return fenced_blocks(block.source)[0] or [block]
+    return [block]
+
+
+def _json(text: str) -> object | None:
+    """The JSON document that a text begins with, where there is one that may hold code."""
     stripped = text.strip()
-    if stripped[:1] not in ('"', "{", "["):
+    if stripped[:1] not in ('"', "{", "[") or "def " not in text:
         return None
     try:
-        document = json.loads(stripped, strict=False)
+        return json.JSONDecoder(strict=False).raw_decode(stripped)[0]
     except (ValueError, RecursionError):
         return None
-    found: list[str] = []
+
+
+def _json_blocks(document: object, depth: int) -> list[Block]:
+    """The code in the strings of a document, in their order; of a notebook all its cells."""
+    if isinstance(document, dict) and isinstance(document.get("cells"), list):
+        cells = [cell for cell in document["cells"] if isinstance(cell, dict)]
+        code = [_lines(c.get("source")) for c in cells if c.get("cell_type") == "code"]
+        return [Block("\n".join(code) + "\n")]
+    found: list[Block] = []
+    for string in _strings(document):
+        if "def " in string:
+            inner = _blocks(string, depth + 1)[0] if depth < _MAX_DEPTH else []
+            found += inner or ([Block(string)] if _FUNCTION.search(string) else [])
+    return found
+
+
+def _strings(document: object) -> Iterator[str]:
+    """All strings of a document in their order; a list of lines is one string."""
     pending = [document]
     while pending:
         item = pending.pop()
         if isinstance(item, str):
-            found.append(item)
+            yield item
         elif isinstance(item, dict):
-            pending.extend(item.values())
+            pending.extend(reversed(item.values()))
         elif isinstance(item, list):
             if item and all(isinstance(line, str) for line in item):
-                separator = "" if item[0].endswith("\n") else "\n"
-                found.append(separator.join(item))
+                yield _lines(item)
             else:
-                pending.extend(item)
-    code = [string for string in found if re.search(r"\bdef\s+\w+\s*\(", string)]
-    if not code:
-        return None
-    whole = [string for string in code if all(name in string for name in REQUIRED)]
-    return max(whole, key=len) if whole else "\n\n".join(reversed(code))
+                pending.extend(reversed(item))
 
 
-def _fenced_blocks(text: str) -> tuple[list[str], bool]:
-    """The contents of all fenced blocks, and whether the last one is never closed."""
-    blocks: list[str] = []
-    current: list[str] | None = None
-    marker = ""
-    for line in text.split("\n"):
-        match = _FENCE.match(line)
-        if current is None:
-            if match:
-                marker, current = match.group(1), []
-        elif match and match.group(1).startswith(marker) and not match.group(2).strip():
-            blocks.append(_dedent("\n".join(current)))
-            current = None
-        else:
-            current.append(line)
-    if current is not None:
-        blocks.append(_dedent("\n".join(current)))
-    return [block for block in blocks if block.strip()], current is not None
+def _lines(source: object) -> str:
+    if isinstance(source, list):
+        lines = [str(line) for line in source]
+        return ("" if lines and lines[0].endswith("\n") else "\n").join(lines)
+    return source if isinstance(source, str) else ""
 
 
-def _tagged_blocks(text: str) -> list[str]:
-    """What stands between tags such as <code> and </code>."""
-    blocks: list[str] = []
-    lower = text.lower()
-    place = 0
-    while (opening := _TAG.search(text, place)) is not None:
-        end = lower.find(f"</{opening.group(1).lower()}>", opening.end())
-        if end < 0:
+# Source without a fence -------------------------------------------------------------------------
+
+
+def _without_prose(text: str) -> tuple[str, tuple[str, ...]]:
+    """Source that stands bare: without the lines of prose before and after it."""
+    lines = text.split("\n")
+    first = _prose(lines)
+    last = len(lines) - _prose(lines[:first:-1])
+    source = "\n".join(lines[first:last]) + "\n"
+    if not _AT_MARGIN.search(source) and not _FUNCTION.search(source):
+        raise ExtractionError(f"the reply holds no Python code ({_seen(text)}); {WANTED}")
+    note = "the source stood in the reply without a code fence"
+    return source, (note,) if len("".join(lines)) > len(source) else ()
+
+
+def _prose(lines: list[str]) -> int:
+    """How many of the first lines are prose, with comments and empty lines between them."""
+    count = 0
+    for number, line in enumerate(lines, 1):
+        if _is_prose(line):
+            count = number
+        elif line.strip() and not line.startswith("#"):
             break
-        blocks.append(_dedent(text[opening.end() : end]))
-        place = end
-    return blocks
+    return count
 
 
-def _dedent(block: str) -> str:
-    """A block without the indentation or quote marks that its surroundings gave it."""
-    lines = block.split("\n")
-    full = [line for line in lines if line.strip()]
-    if full and all(line.lstrip().startswith(">") for line in full):
-        lines = [re.sub(r"^\s*> ?", "", line) for line in lines]
-        full = [line for line in lines if line.strip()]
-    margin = min((len(line) - len(line.lstrip(" \t")) for line in full), default=0)
-    return "\n".join(line[margin:] for line in lines) + "\n"
+def _is_prose(line: str) -> bool:
+    """Whether a line can only be prose: not indented, no beginning of a statement, a sentence."""
+    if not line.strip() or line[0] in " \t#" or _CODE_LINE.match(line):
+        return False
+    return len(line.split()) > 2 or line.rstrip().endswith(_SENTENCE_END)
 
 
-def _defines(source: str) -> set[str]:
-    """The names that a block binds at its top level."""
-    tree = _parse(source)
-    if tree is None:
-        return set(re.findall(r"^(?:async\s+)?def\s+(\w+)", source, re.MULTILINE))
-    names: set[str] = set()
-    for statement in tree.body:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(statement.name)
-        elif isinstance(statement, ast.Import | ast.ImportFrom):
-            names.update((a.asname or a.name).split(".")[0] for a in statement.names)
-        elif isinstance(statement, ast.Assign | ast.AnnAssign):
-            names.update(
-                node.id
-                for node in ast.walk(statement)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            )
-    return names
-
-
-def _needs(source: str) -> set[str]:
-    """The names that a block uses and does not bind anywhere itself."""
-    tree = _parse(source)
-    if tree is None:
-        return set()
-    used: set[str] = set()
-    bound = _defines(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, ast.FunctionDef):
-            bound.add(node.name)
-    return used - bound
-
-
-def _choose(blocks: list[str]) -> tuple[str, tuple[str, ...]]:
-    """The last block that defines both functions, with the earlier blocks it needs names from."""
-    if len(blocks) == 1:
-        return blocks[0], ()
-    provided = [_defines(block) for block in blocks]
-    needed = [_needs(block) for block in blocks]
-    wanted = set(REQUIRED)
-    chosen: set[int] = set()
-    whole = [index for index, names in enumerate(provided) if wanted <= names]
-    if whole:
-        chosen.add(whole[-1])
-    while True:
-        have = set().union(*(provided[index] for index in chosen))
-        wanted |= set().union(*(needed[index] for index in chosen))
-        helpful = [
-            index
-            for index, names in enumerate(provided)
-            if index not in chosen and names & (wanted - have)
-        ]
-        if not helpful:
-            break
-        chosen.add(helpful[-1])
-    if not chosen:
-        return "\n".join(blocks), (f"{len(blocks)} code blocks were joined",)
-    note = f"{len(chosen)} of {len(blocks)} code blocks were used"
-    return "\n".join(blocks[index] for index in sorted(chosen)), (note,)
-
-
-def _bare_code(text: str) -> str | None:
-    """Code that stands in prose without a fence: the longest run of lines that is Python."""
-    lines = _dedent(text).split("\n")
-    code = "\n".join(lines)
-    named = {name for name in REQUIRED if re.search(rf"^def\s+{name}\b", code, re.MULTILINE)}
-    starts = [index for index, line in enumerate(lines) if _CODE_START.match(line)]
-    if not named or not starts:
-        return None
-    ends = [
-        index + 1
-        for index in range(len(lines) - 1, -1, -1)
-        if lines[index].startswith((" ", "\t")) and lines[index].strip()
-    ]
-    parses = parsed = 0
-    for start in starts[:_MAX_PARSES]:
-        for end in [len(lines), *ends]:
-            if end <= start or parses >= _MAX_PARSES or parsed > _MAX_PARSED:
-                break
-            source = "\n".join(lines[start:end]) + "\n"
-            parses += 1
-            parsed += min(len(source), MAX_SOURCE_CHARACTERS)
-            if _parse(source) is not None and named <= _defines(source):
-                return source
-    # It is code that does not parse: as it stands, so that its lines keep their numbers.
-    before = "".join(lines[: starts[0]]).strip()
-    return code if not before else "\n".join(lines[starts[0] :])
+def _seen(text: str) -> str:
+    stripped = text.strip()
+    if stripped[0] in "{[":
+        try:
+            json.loads(stripped, strict=False)
+        except json.JSONDecodeError as error:
+            return f"it begins like JSON, but {error.msg.lower()} in line {error.lineno}"
+        except RecursionError:
+            pass
+    return f"it begins {shorten(text, 60)!r}"

@@ -10,22 +10,16 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core as jax_core
 
-from reward_codegen.backend import JaxBackend
-from reward_codegen.errors import NameNotAdmitted, RewardCodeError, ShapeError, VerificationError
-from reward_codegen.evaluator import Evaluator
+from reward_codegen.errors import NameNotAdmitted, ShapeError
 from reward_codegen.extract import extract
-from reward_codegen.names import check_names
-from reward_codegen.reference import FAILED_RECOVERED, FAILED_REWARD, Reference, returned_number
-from reward_codegen.simplify import simplify
+from reward_codegen.language.compute import by_jax
+from reward_codegen.language.names import check_names
+from reward_codegen.language.outcome import PARAMETERS, Outcome, interpret
+from reward_codegen.language.parse import Program, bound_names, parse
+from reward_codegen.reference import Reference
 from reward_codegen.smoke import smoke_test
-from reward_codegen.syntax import Program, bound_names, parse
-from reward_codegen.values import is_traced
 
-_PARAMETERS = {"is_recovered": ("state",), "calculate_reward": ("state", "action")}
-_RESULTS = {
-    "is_recovered": (jnp.int32, FAILED_RECOVERED),
-    "calculate_reward": (jnp.float32, FAILED_REWARD),
-}
+_RESULTS = {"is_recovered": jnp.int32, "calculate_reward": jnp.float32}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +38,7 @@ class RewardProgram:
         action_size: the number of entries of an action.
         is_recovered_jaxpr: what `is_recovered` computes.
         calculate_reward_jaxpr: what `calculate_reward` computes.
+        outcomes: what the interpreter has found, by function.
     """
 
     source: str
@@ -53,8 +48,10 @@ class RewardProgram:
     action_size: int
     is_recovered_jaxpr: jax_core.ClosedJaxpr = field(repr=False)
     calculate_reward_jaxpr: jax_core.ClosedJaxpr = field(repr=False)
+    outcomes: dict[str, Outcome] = field(repr=False)
     _is_recovered: Callable[..., jax.Array] = field(repr=False)
     _calculate_reward: Callable[..., jax.Array] = field(repr=False)
+    _terms: Callable[..., dict[str, jax.Array]] = field(repr=False)
 
     def is_recovered(self, state: jax.Array) -> jax.Array:
         """1 where the original task can be taken up again: () int32 from a (state_size,) state."""
@@ -63,6 +60,21 @@ class RewardProgram:
     def calculate_reward(self, state: jax.Array, action: jax.Array) -> jax.Array:
         """The recovery reward: () float32 from a (state_size,) state and (action_size,) action."""
         return self._calculate_reward(
+            _vector(state, self.state_size, "state"), _vector(action, self.action_size, "action")
+        )
+
+    def terms(self, state: jax.Array, action: jax.Array) -> dict[str, jax.Array]:
+        """The named terms of the reward, each () float32.
+
+        They are the dictionary of a `calculate_reward` that ends with `return reward, {...}`;
+        empty where it returns a number alone. A term is NaN where the program names none or
+        raises an exception.
+
+        Args:
+            state: (state_size,).
+            action: (action_size,).
+        """
+        return self._terms(
             _vector(state, self.state_size, "state"), _vector(action, self.action_size, "action")
         )
 
@@ -108,14 +120,13 @@ def compile_source(
     program = parse(source)
     _check_signatures(program)
     check_names(program)
-    found = [*notes, *program.notes]
     sizes = {"state": state_size, "action": action_size}
-    jaxprs = {
-        name: trace(program, name, [sizes[parameter] for parameter in parameters], found)
-        for name, parameters in _PARAMETERS.items()
-    }
-    smoke_test(Reference(program), state_size, action_size)
-    return RewardProgram(
+    outcomes = {name: interpret(program, name, sizes) for name in PARAMETERS}
+    found = [*notes, *program.notes]
+    for outcome in outcomes.values():
+        found += outcome.interpreter.notes
+    jaxprs = {name: _traced(outcome, name, sizes) for name, outcome in outcomes.items()}
+    compiled = RewardProgram(
         source=program.source,
         sha256=hashlib.sha256(program.source.encode()).hexdigest(),
         notes=tuple(dict.fromkeys(found)),
@@ -124,8 +135,12 @@ def compile_source(
         is_recovered_jaxpr=jaxprs["is_recovered"],
         calculate_reward_jaxpr=jaxprs["calculate_reward"],
         _is_recovered=_as_function(jaxprs["is_recovered"]),
+        outcomes=outcomes,
         _calculate_reward=_as_function(jaxprs["calculate_reward"]),
+        _terms=_terms(outcomes["calculate_reward"]),
     )
+    smoke_test(Reference(compiled.outcomes), state_size, action_size)
+    return compiled
 
 
 def _vector(value: Any, size: int, name: str) -> jax.Array:
@@ -140,7 +155,7 @@ def _check_signatures(program: Program) -> None:
         node.name: node for node in program.tree.body if isinstance(node, ast.FunctionDef)
     }
     bound = bound_names(program.tree)
-    for name, parameters in _PARAMETERS.items():
+    for name, parameters in PARAMETERS.items():
         wanted = f"{name}({', '.join(parameters)})"
         if name not in bound:
             raise NameNotAdmitted(
@@ -162,52 +177,31 @@ def _check_signatures(program: Program) -> None:
             )
 
 
-def trace(
-    program: Program,
-    name: str,
-    sizes: list[int],
-    notes: list[str],
-    make_evaluator: Callable[..., Evaluator] = Evaluator,
-) -> jax_core.ClosedJaxpr:
-    """What one function computes.
+def _traced(outcome: Outcome, name: str, sizes: dict[str, int]) -> jax_core.ClosedJaxpr:
+    """What a function computes, as a jaxpr."""
+    names = PARAMETERS[name]
 
-    Args:
-        program: an admitted program.
-        name: the function.
-        sizes: the number of entries of each argument.
-        notes: receives what was done to the program that its author may want to know.
-        make_evaluator: makes the evaluator that walks the function.
+    def function(*arguments: jax.Array) -> jax.Array:
+        inputs = dict(zip(names, arguments, strict=True))
+        (result,) = by_jax([outcome.result], inputs)
+        return jnp.asarray(result).astype(_RESULTS[name])
 
-    Raises:
-        RewardCodeError: something it does is not admitted.
-    """
-    dtype, fallback = _RESULTS[name]
-
-    def function(*arguments: Any) -> Any:
-        evaluator = make_evaluator(program, JaxBackend, strict=True)
-        value, failed = evaluator.call_function(name, *arguments)
-        notes.extend(evaluator.machine.notes)
-        if failed is True:
-            raise VerificationError(f"{name} fails for every state")
-        number = returned_number(name, value)
-        if is_traced(failed):
-            number = evaluator.machine.merge(failed, fallback, number)
-        return _as_dtype(name, number, dtype)
-
-    arguments = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in sizes]
-    try:
-        return simplify(jax.make_jaxpr(function)(*arguments))
-    except (RecursionError, MemoryError) as error:
-        raise RewardCodeError(f"{name} is too large ({type(error).__name__})") from None
+    return jax.make_jaxpr(function)(*_arguments(names, sizes))
 
 
-def _as_dtype(name: str, number: Any, dtype: Any) -> jax.Array:
-    if is_traced(number):
-        return number.astype(dtype)
-    try:
-        return jnp.asarray(float(number)).astype(dtype)
-    except OverflowError:
-        raise VerificationError(f"{name} returns an integer that no float can hold") from None
+def _arguments(names: Sequence[str], sizes: dict[str, int]) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct((sizes[name],), jnp.float32) for name in names]
+
+
+def _terms(outcome: Outcome) -> Callable[..., dict[str, jax.Array]]:
+    def function(state: jax.Array, action: jax.Array) -> dict[str, jax.Array]:
+        values = by_jax(list(outcome.terms.values()), {"state": state, "action": action})
+        return {
+            name: jnp.asarray(value, jnp.float32)
+            for name, value in zip(outcome.terms, values, strict=True)
+        }
+
+    return jax.jit(function)
 
 
 def _as_function(closed: jax_core.ClosedJaxpr) -> Callable[..., jax.Array]:

@@ -2,21 +2,14 @@
 
 import ast
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from jax.extend import core as jax_core
 
 from reward_codegen.budget import UNROLLED_ITERATIONS
-from reward_codegen.evaluator import Evaluator
-from reward_codegen.program import RewardProgram, trace
-from reward_codegen.simplify import equations
-from reward_codegen.syntax import Program, parse
-from reward_codegen.values import Array, Value, is_traced
-
-_SELECTED = "depends on the values: both sides are computed and one is selected"
-_UPDATE = "an array is changed in place: a functional update"
-_GUARD = "a guard on values: where it fails the state counts as not recovered, its reward as -100"
+from reward_codegen.language.outcome import PARAMETERS, Outcome
+from reward_codegen.program import RewardProgram
 
 
 def describe(program: RewardProgram, jaxpr: bool = False) -> str:
@@ -31,18 +24,12 @@ def describe(program: RewardProgram, jaxpr: bool = False) -> str:
         f"state: {program.state_size} entries; action: {program.action_size} entries",
     ]
     lines += [f"note: {note}" for note in program.notes]
-    parsed = parse(program.source)
-    parts = {
-        "is_recovered": ("state",),
-        "calculate_reward": ("state", "action"),
-    }
-    for name, parameters in parts.items():
+    for name, parameters in PARAMETERS.items():
         closed = getattr(program, f"{name}_jaxpr")
         lines += ["", f"{name}({', '.join(parameters)})"]
         for parameter, variable in zip(parameters, closed.jaxpr.invars, strict=True):
             lines.append(f"  reads {_entries(closed.jaxpr, variable, parameter)}")
-        watcher = _watch(parsed, name, [variable.aval.shape[0] for variable in closed.jaxpr.invars])
-        lines += [f"  {line}" for line in watcher.lines()]
+        lines += [f"  {line}" for line in _noted(program.outcomes[name])]
         lines.append(f"  {equations(closed.jaxpr)} equations: {_operations(closed.jaxpr)}")
         if jaxpr:
             lines += [f"    {line}" for line in str(closed).splitlines()]
@@ -91,106 +78,37 @@ def _operations(jaxpr: jax_core.Jaxpr) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common(8)) or "a constant"
 
 
-# What was functionalised -------------------------------------------------------------------------
+# What was made functional -------------------------------------------------------------------------
 
 
-class _Watcher(Evaluator):
-    """An evaluator that notes what it does at which line."""
-
-    def __init__(self, program: Program, *arguments: Any, **keywords: Any) -> None:
-        self._seen: dict[tuple[int, str], None] = {}
-        self._iterations: Counter[int] = Counter()
-        self._owners: dict[int, ast.AST] = {}
-        for node in ast.walk(program.tree):
-            if isinstance(node, ast.If | ast.IfExp | ast.Assert | ast.While):
-                self._owners[id(node.test)] = node
-            if isinstance(node, ast.For | ast.While):
-                self._owners[id(node.body)] = node
-        super().__init__(program, *arguments, **keywords)
-
-    def lines(self) -> list[str]:
-        """What was noted, in the order of the source."""
-        noted = dict(self._seen)
-        for key, count in self._iterations.items():
-            node = self._owners[key]
-            if isinstance(node, ast.While) and count > UNROLLED_ITERATIONS:
-                what = f"while: unrolled {UNROLLED_ITERATIONS} times or rolled into one loop"
-            else:
-                kind = "for" if isinstance(node, ast.For) else "while"
-                what = f"{kind}: unrolled, {count} iteration{'s' if count != 1 else ''} in all"
-            noted[getattr(node, "lineno", 0), what] = None
-        return [f"line {line}: {what}" for line, what in sorted(noted)]
-
-    def _note(self, node: ast.AST, what: str) -> None:
-        self._seen[getattr(node, "lineno", 0), what] = None
-
-    def _decide(
-        self,
-        node: ast.AST,
-        condition: Value,
-        then: Callable[[], Value],
-        other: Callable[[], Value],
-    ) -> Value:
-        owner = self._owners.get(id(node))
-        traced = is_traced(self._guarded(node, self.machine.truth, condition))
-        if isinstance(owner, ast.Assert):
-            self._note(owner, f"assert: {_GUARD if traced else 'checked while compiling, holds'}")
-        elif _guards_finite(owner):
-            self._note(node, "a guard: returns at once where values are not finite")
-        elif traced:
-            kind = "conditional expression" if isinstance(owner, ast.IfExp) else "if"
-            self._note(node, f"{kind}: {_SELECTED}")
-        return super()._decide(node, condition, then, other)
-
-    def _iteration(
-        self, body: list[ast.stmt], target: ast.expr | None = None, item: Value = None
-    ) -> None:
-        self._iterations[id(body)] += 1
-        super()._iteration(body, target, item)
-
-    def _do_Raise(self, node: ast.Raise) -> None:
-        caught = any(kind.startswith("raise:") for kind in self._branching.open_kinds())
-        self._note(node, f"raise: {'caught by a try' if caught else _GUARD}")
-        super()._do_Raise(node)
-
-    def _do_Try(self, node: ast.Try) -> None:
-        self._note(node, "try: exceptions are taken where the states concerned would raise them")
-        super()._do_Try(node)
-
-    def _assign(self, target: ast.expr, value: Value) -> None:
-        if isinstance(target, ast.Subscript) and self._is_array(target.value):
-            self._note(target, _UPDATE)
-        super()._assign(target, value)
-
-    def _do_AugAssign(self, node: ast.AugAssign) -> None:
-        changed = node.target.value if isinstance(node.target, ast.Subscript) else node.target
-        if self._is_array(changed):
-            self._note(node, _UPDATE)
-        super()._do_AugAssign(node)
-
-    def _is_array(self, node: ast.expr) -> bool:
-        cell = self._scope.find(node.id) if isinstance(node, ast.Name) else None
-        return cell is not None and isinstance(cell.content, Array)
+def _noted(outcome: Outcome) -> list[str]:
+    """What the interpreter has noted of a function, in the order of the source."""
+    m = outcome.interpreter
+    noted = dict(m.seen)
+    for node, count in m.rounds.values():
+        if isinstance(node, ast.While) and count > UNROLLED_ITERATIONS:
+            what = f"while: unrolled {UNROLLED_ITERATIONS} times or rolled into one loop"
+        else:
+            kind = "for" if isinstance(node, ast.For) else "while"
+            what = f"{kind}: unrolled, {count} iteration{'s' if count != 1 else ''} in all"
+        noted[getattr(node, "lineno", 0), what] = None
+    return [f"line {line}: {what}" for line, what in sorted(noted)]
 
 
-def _guards_finite(node: ast.AST | None) -> bool:
-    """Whether an `if` returns at once where something is not finite."""
-    return (
-        isinstance(node, ast.If)
-        and isinstance(node.body[-1], ast.Return)
-        and any(
-            isinstance(part, ast.Attribute) and part.attr in ("isfinite", "isnan", "isinf")
-            for part in ast.walk(node.test)
-        )
+def equations(jaxpr: jax_core.Jaxpr) -> int:
+    """The number of equations: with those of loops and branches, and of jitted functions instead
+    of their calls."""
+    return sum(
+        (equation.primitive.name not in ("jit", "pjit")) + sum(map(equations, _inner(equation)))
+        for equation in jaxpr.eqns
     )
 
 
-def _watch(program: Program, name: str, sizes: list[int]) -> _Watcher:
-    watchers: list[_Watcher] = []
-
-    def make(*arguments: Any, **keywords: Any) -> _Watcher:
-        watchers.append(_Watcher(*arguments, **keywords))
-        return watchers[-1]
-
-    trace(program, name, sizes, [], make)
-    return watchers[-1]
+def _inner(equation: jax_core.JaxprEqn) -> Iterable[jax_core.Jaxpr]:
+    """The jaxprs among an equation's parameters."""
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, jax_core.ClosedJaxpr):
+                yield part.jaxpr
+            elif isinstance(part, jax_core.Jaxpr):
+                yield part

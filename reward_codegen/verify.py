@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from reward_codegen.errors import RewardCodeError
+from reward_codegen.language.parse import bound_names, parse
 from reward_codegen.program import RewardProgram, compile_source
 from reward_codegen.reference import Reference
-from reward_codegen.syntax import bound_names, parse
 
 MOST = 0.5  # of the original policy's states: fewer recognised as recovered is an error
 NEARLY_ALL = 0.9  # fewer is a warning
@@ -429,7 +429,7 @@ def _agreement(
     """The compiled program against its NumPy reference."""
     states, rewards = values.states, values.ordinary
     places = np.unique(np.linspace(0, len(states) - 1, COMPARED).astype(int))
-    reference = Reference.from_source(program.source)
+    reference = Reference(program.outcomes)
     apart = on_threshold = raised = 0
     failure = ""
     try:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reward_codegen.errors import RewardCodeError, VerificationError, shorten
-from reward_codegen.program import RewardProgram, compile_reward
+from reward_codegen.program import RewardProgram
+from reward_codegen.safely import compile_safely
 from reward_codegen.verify import Report, negative, verify
 from reward_codegen.writer.language_model import (
     BlockedReply,
@@ -250,7 +251,7 @@ class Steps:
             RewardCodeError: it cannot be used.
         """
         task = self._task
-        program = compile_reward(text, state_size=task.state_size, action_size=task.action_size)
+        program = compile_safely(text, state_size=task.state_size, action_size=task.action_size)
         report = verify(program, task.probes)
         if self._settings.shift and not report.passed:
             program = negative(program, report)

@@ -55,7 +55,8 @@ def episode(env: ForeignEnv) -> tuple[State, State, Any, State]:
 
     def run(keys: jax.Array) -> tuple[State, State, Any, State]:
         begun = jax.vmap(env.reset)(keys)
-        begun.episode.steps = jnp.arange(BATCH) // 2 % 2  # half of them are in their last step
+        late = jnp.arange(BATCH) // 2 % 2  # half of them are in their last step
+        begun = begun.replace(episode=begun.episode.replace(steps=late))
         stepped = jax.vmap(env.step)(begun, action)
         theirs = jax.vmap(env.engine.env.step)(begun.data.state, action)
         half = stepped.replace(done=jnp.arange(BATCH) % 2.0)

@@ -56,7 +56,7 @@ def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str])
     own = ("--env", "pole.py:Pole")
     run(*own, *TINY, "--stage", "original", "--out", "original")
     policy = ("--policy", "original/policy.npz")
-    assert "no library reward" in error(capsys, *own, *policy, *TINY)
+    assert "pole-reward.py does not exist" in error(capsys, *own, *policy, *TINY)
     run(*own, *policy, "--reward", "pole_reward.py", *TINY, "--out", "recovery")
     result = json.loads((folder / "recovery" / "result.json").read_text())
     assert result["env"] == "pole"
@@ -93,7 +93,7 @@ def test_what_it_leaves_out_has_defaults() -> None:
     assert "Observation (3): cosine and sine of its angle" in told
     assert "`hinge`: hinge" in told
     assert "action[0]: `motor`" in told
-    Path("pole.md").write_text("# Pole\n")
+    Path("pole-description.md").write_text("# Pole\n")
     assert env.description() == "# Pole\n"
     assert envs.load("pole", engine="mujoco").name == "pole", "not registered under its name"
 
@@ -141,7 +141,7 @@ MISTAKES: dict[str, tuple[Callable[[], str], str]] = {
         changed(
             "return jnp.abs(self._angle(data)) <= 0.5", "return self._angle(data) < 1 or False"
         ),
-        "is_healthy() raised TracerBoolConversionError",
+        "raised TracerBoolConversionError",
     ),
 }
 
@@ -164,7 +164,7 @@ def test_mistakes_in_the_file_are_one_line(
         ("poles.py:Pole", "poles.py: no such file"),
         ("no.such.module:Pole", "no.such.module: no module of that name"),
         ("pole.py:", "no environment class ''"),
-        (":Pole", "no module of that name"),
+        (":Pole", ":Pole: no such folder"),
         ("pole.py:Pole", "no original policy ships for 'pole'; train one with"),
     ],
 )

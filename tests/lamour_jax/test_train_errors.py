@@ -208,7 +208,7 @@ BAD_REWARDS = {
         b"def calculate_reward(state, action):\n    return -1.0\n",
         "17",
     ),
-    "no text": (b"\xff\xfe\x00", "is not utf-16 text"),
+    "no text": (b"\xff\xfe\x00", "this is not UTF-16 text"),
     "nothing": (b"", "refused"),
 }
 

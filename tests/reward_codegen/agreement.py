@@ -38,7 +38,7 @@ def by_jax(program: RewardProgram, states: np.ndarray, actions: np.ndarray) -> t
 
 def by_reference(program: RewardProgram, states: np.ndarray, actions: np.ndarray) -> tuple:
     """The same from the evaluator on NumPy."""
-    reference = Reference.from_source(program.source)
+    reference = Reference(program.outcomes)
     rewards = [reference.calculate_reward(s, a) for s, a in zip(states, actions, strict=True)]
     return np.array(rewards), np.array([reference.is_recovered(s) for s in states])
 

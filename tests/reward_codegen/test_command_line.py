@@ -102,8 +102,8 @@ NONSENSE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "the reply is empty"),
     "blank": (b" \n\n", "the reply is empty"),
     "prose": (b"I am sorry, I cannot do that.", "no Python code"),
-    "binary": (bytes(range(256)), "is not utf-8 text"),
-    "cut off": (HOPPER[:900].encode(), "calculate_reward"),
+    "binary": (bytes(range(256)), "is not UTF-8 text"),
+    "cut off": (HOPPER[:900].encode(), "this is not valid Python"),
     "imports os": (b"import os\n" + HOPPER.encode(), "Line 1"),
     "another robot": (HOPPER.replace("state[0]", "state[11]").encode(), "11"),
 }
@@ -127,7 +127,7 @@ def test_check_files_that_cannot_be_read(
     assert failure(capsys, "check", missing, "--env", "hopper") == (
         f"{missing}: No such file or directory"
     )
-    assert "Is a directory" in failure(capsys, "check", tmp_path, "--env", "hopper")
+    assert "is a folder" in failure(capsys, "check", tmp_path, "--env", "hopper")
 
 
 @pytest.mark.parametrize("command", [["check", "x.py"], ["generate"], ["show", "x.py"]], ids=str)

@@ -66,7 +66,7 @@ SENTENCES = [text(OBSERVED), text(BEHAVIOUR)]
 @pytest.fixture(autouse=True)
 def compile_each_program_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same reply is compiled, and the same program verified, once for all tests."""
-    monkeypatch.setattr(steps, "compile_reward", _compile)
+    monkeypatch.setattr(steps, "compile_safely", _compile)
     monkeypatch.setattr(steps, "verify", _verify)
 
 

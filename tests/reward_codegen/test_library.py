@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.hand_written import REWARDS
 from reward_codegen import RewardProgram
-from reward_codegen.simplify import equations
+from reward_codegen.show import equations
 from tests import shipped
 
 from .agreement import assert_same, by_jax, by_python, compiled, ordinary

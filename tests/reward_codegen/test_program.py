@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from reward_codegen import RewardProgram, compile_reward
-from reward_codegen.reference import FAILED_REWARD, Reference
+from reward_codegen.language.outcome import FAILED_REWARD
+from reward_codegen.reference import Reference
 from tests import shipped
 
 from .agreement import IS_RECOVERED, compiled
@@ -94,7 +95,7 @@ def calculate_reward(state, action):
 
 def test_where_the_program_raises_the_state_has_not_recovered() -> None:
     program = compiled(FAILING, 3, 1)
-    reference = Reference.from_source(program.source)
+    reference = Reference(program.outcomes)
     action = np.zeros(1)
     cases = {
         (0.5, 2.0, 0.0): 3.0,
@@ -136,8 +137,7 @@ def test_notes_say_what_was_done() -> None:
         "if __name__ == '__main__':\n    print(1)\n"
     )
     notes = compiled(f"Sure:\n{source}", 2, 1).notes
-    assert notes == (
-        "the source stood in the reply without a code fence",
+    assert notes[-2:] == (
         "the `if __name__ == '__main__'` block was left out",
         "print does nothing in a reward",
     )

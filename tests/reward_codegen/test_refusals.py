@@ -70,7 +70,6 @@ TOO_LARGE = {
     "huge sum": reward("return " + " + ".join(f"1e-9*state[{i % 6}]" for i in range(58793))),
     "many digits": reward("return " + "9" * 50000),
     "an integer of 4,000 digits": reward("return -" + "1" * 4000),
-    "views of views": reward("a = np.zeros((9, 9))", *["a = a.T"] * 2000, "return a[0, 0]"),
     "many tokens": reward("return sum([" + "1, " * 20000 + "])"),
     "long chain": reward("return g0(state[0])") + CHAIN + "def g5000(x):\n    return x\n",
     "chain": reward("return g4700(state[0])") + CHAIN[-38000:] + "def g5000(x):\n    return x\n",
@@ -82,9 +81,8 @@ TOO_LARGE = {
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_what_is_too_large_is_refused(name: str) -> None:
     message = str(refusal(TOO_LARGE[name]))
-    assert re.search("nest|parse|valid|tokens|steps|bits|characters|operations|indexed", message), (
-        message
-    )
+    words = "nest|parse|null|valid|tokens|steps|bits|characters|operations|indexed"
+    assert re.search(words, message), message
 
 
 def test_refusals_need_little_memory() -> None:

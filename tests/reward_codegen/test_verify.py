@@ -95,7 +95,7 @@ BAD = {
     "all penalty": (GOOD, f"{RISING} - 9 * np.sum(action ** 2)", "penalty", "part .* too large"),
     "rounding": (
         GOOD,
-        f"{RISING} + 0.1 * np.sin(1e7 * (3.0 + state[1]))",
+        f"{RISING} + 0.1 * np.sin(1e5 * (3.0 + state[1]))",
         "agreement",
         "differs from double precision by more than 0.0001 on",
     ),
