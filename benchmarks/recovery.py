@@ -186,7 +186,8 @@ def command_line(training: train.Arguments, runs: Together, resumed: bool) -> li
         command += ["--seeds", str(len(runs)), "--out", str(run.folder.parent)]
     else:
         command += ["--out", str(run.folder)]
-    command += ["--engine", training.engine]
+    if training.engine is not None:
+        command += ["--engine", training.engine]
     if training.start is not None:
         command += ["--start", training.start]
     if training.steps is not None:

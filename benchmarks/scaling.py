@@ -33,9 +33,9 @@ from rich.table import Table
 from benchmarks import subjects
 from benchmarks.throughput import machine_facts, sizes, spread, take_turns
 from envs.physics.choice import ENGINES, resolve
-from lamour_jax.config import preset
 from lamour_jax.errors import UserError
 from lamour_jax.policies import originals
+from lamour_jax.robot_settings import preset
 from lamour_jax.system import system_facts
 
 matplotlib.use("Agg")

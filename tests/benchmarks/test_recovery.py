@@ -111,7 +111,7 @@ def test_quick_is_a_default_that_the_command_line_overrides() -> None:
         (["--engine", "bullet"], "unknown --engine 'bullet'; known: auto, mujoco, mjx"),
         (["--jobs", "0"], "--jobs must be at least 1, not 0"),
         (["--steps", "5"], "--steps 5 is smaller than one iteration"),
-        (["--set", "sped=1"], "unknown setting 'sped'"),
+        (["--set", "sped=1"], "unknown setting sped"),
         (["--set", "seed=1"], "--set seed=1: choose by --envs, --methods and --seeds"),
     ],
 )

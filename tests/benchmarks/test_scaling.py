@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.scaling import Arguments, Axis, axes, main, measure, plot
-from lamour_jax.config import preset
+from lamour_jax.robot_settings import preset
 
 
 def test_plot(tmp_path: Path) -> None:

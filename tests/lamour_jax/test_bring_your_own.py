@@ -15,7 +15,7 @@ import pytest
 import envs
 from envs import registry
 from lamour_jax import evaluate
-from lamour_jax.train import main
+from lamour_jax.train import Arguments, main, resolve
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
 POLE, REWARD = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[:2]
@@ -99,6 +99,18 @@ def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str])
     registry._OWN.clear()
     assert evaluate.main(["recovery"]) == 2
     assert "pole.py: no such file" in capsys.readouterr().err
+
+
+def test_its_folder_may_have_settings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine").mkdir()
+    (folder / "pole.py").rename(folder / "mine" / "robot.py")
+    settings = folder / "mine" / "settings.yaml"
+    settings.write_text("recovery: {steps: 4096, ppo: {horizon: 1}}")
+    config = resolve(Arguments(env="mine", num_envs=8))
+    assert (config.steps, config.ppo.horizon, config.ppo.num_envs) == (4096, 1.0, 8)
+    settings.write_text("original: {ppo: {clib: 0.1}}")
+    said = error(capsys, "--env", "mine")
+    assert f"{settings}: unknown setting ppo.clib; did you mean ppo.clip?" in said
 
 
 def test_what_it_leaves_out_has_defaults() -> None:
