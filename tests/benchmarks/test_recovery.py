@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -44,7 +43,7 @@ def test_a_robot_without_an_original_policy_is_refused_before_anything_is_traine
     assert main(["--envs", "ant", "--out", str(out), "--set", f"policy={missing}"]) == 2
     assert str(missing) in capsys.readouterr().err
     # As if the ant's had not been trained yet.
-    monkeypatch.setattr("lamour_jax.policies.resources", SimpleNamespace(files=lambda _: tmp_path))
+    monkeypatch.setattr(originals, "_shipped_file", lambda env, dropout: tmp_path / "none")
     assert main(["--envs", "ant", "--methods", "sero", "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: no original policy trained with dropout ships for 'ant'")
