@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from scipy import stats
 
 from envs.physics.mujoco_engine import available_cores
+from lamour_jax.errors import UserError
 
 FOLDER = Path(__file__).with_name("results")
 # What every row says of its measurement, besides what was measured.
@@ -32,11 +34,11 @@ _PACKAGES = ("python", "jax", "mujoco", "mujoco-mjx")
 Row = dict[str, str]
 
 
-def command_line(module: str, given: list[str]) -> str:
-    """Returns the command of a benchmark, without the options that only say where to write."""
+def command_line(module: str, given: list[str], *, where: bool = False) -> str:
+    """Returns the command of a benchmark; unless `where`, without what says where to write."""
     words, skip = [], False
     for word in given:
-        if not skip and word not in ("--keep", "--out"):
+        if where or not (skip or word in ("--keep", "--out")):
             words.append(word)
         skip = word == "--out"
     return shlex.join(["python", "-m", module, *words])
@@ -106,6 +108,51 @@ def keep(subject: str, rows: Iterable[dict[str, Any]], command: str, folder: Pat
             {name: _plain(value) for name, value in (row | about).items()} for row in rows
         )
     (folder / "README.md").write_text(page(folder), encoding="utf-8")
+
+
+def save(
+    subject: str,
+    rows: list[dict[str, Any]],
+    command: str,
+    out: Path | None,
+    *,
+    keep_too: bool,
+) -> Path:
+    """Writes measurements as a table of their own; returns the file.
+
+    Args:
+        subject: a name of `SUBJECTS`.
+        rows: values by column.
+        command: that measured them.
+        out: the file; runs/<subject>-<time>.csv by default.
+        keep_too: whether to add the rows to the repository's table.
+    """
+    file = out or Path("runs") / f"{subject}-{datetime.datetime.now():%Y%m%d-%H%M%S}.csv"
+    file.parent.mkdir(exist_ok=True)
+    about = facts(command)
+    with file.open("w", encoding="utf-8", newline="") as table:
+        writer = csv.DictWriter(table, [*rows[0], *FACTS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _plain(x) for name, x in (row | about).items()} for row in rows)
+    if keep_too:
+        keep(subject, rows, command)
+    return file
+
+
+def check_out(out: Path | None) -> None:
+    """Refuses a file that cannot be written before anything is measured.
+
+    Raises:
+        UserError: its folder does not exist.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"--out {out}: the folder {out.parent} does not exist")
+
+
+def console() -> Console:
+    """Returns where the programs print; in a file or a pipe, tables keep their columns."""
+    width = None if sys.stdout.isatty() else 120
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """A rival's own training or simulation, in a process and a Python of its own.
 
-Started by `benchmarks.rivals` inside the comparison environment (`benchmarks.compare_venv`): it
+Started by `benchmarks.rivals` inside the comparison environment: it
 imports `envs` and the rival, nothing of learning of ours. It reads one line for each measurement
 from standard input and answers one JSON line when it is done, so that both processes never compute
 at the same time.

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from benchmarks.grid_progress import GridProgress
 from rich.console import Console
 
 from benchmarks.grid import GridRun, all_runs
-from benchmarks.grid_progress import GridProgress
 from benchmarks.recovery import METHODS, Arguments, command_line, main, make_plan
 from lamour_jax.policies import originals
 from tests.benchmarks.made_up import BUDGET, write_run

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rliable import metrics
-
-from benchmarks import statistics
 from benchmarks.statistics import (
     common_grid,
     interquartile_curve,
@@ -14,6 +11,9 @@ from benchmarks.statistics import (
     interquartile_means,
     probability_of_improvement,
 )
+from rliable import metrics
+
+from benchmarks import statistics
 
 
 @pytest.fixture(autouse=True)
