@@ -369,7 +369,7 @@ SUBJECTS = {
         ),
     ),
     "mjx_solver": Subject(
-        "MJX's solver",
+        "MJX solver",
         "A setting is solver iterations / line-search steps / contacts solved for, and the "
         "integrator if it is not the model's. Errors of the state against C MuJoCo after one and "
         "five control steps: median over states, and the worst. Speed is relative to the setting "

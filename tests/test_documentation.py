@@ -39,8 +39,7 @@ PACKAGES = ("envs", "reward_codegen", "lamour_jax", "benchmarks")
 # Modules that take no options, and where they are run.
 RUN_ELSEWHERE = {
     "lamour_jax.config_reference": "test_configuration_reference, below",
-    "envs.wide_starts": "minutes of simulation; tests/envs/test_wide_starts.py runs its parts",
-    "envs.way_up": "would write into the package; tests/envs/test_way_up.py runs its parts",
+    "envs.tools": "would write banks into the package",
 }
 # Commands that are not ours, and why they are not run.
 NOT_OURS = {
