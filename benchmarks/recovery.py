@@ -102,7 +102,9 @@ class Plan:
             return [*command, "--resume", str(run.folder)]
         training = self.trainings[run]
         command += ["--env", run.env, "--method", run.method, "--seed", str(run.seed)]
-        command += ["--out", str(run.folder), "--engine", training.engine]
+        command += ["--out", str(run.folder)]
+        if training.engine is not None:
+            command += ["--engine", training.engine]
         if training.start is not None:
             command += ["--start", training.start]
         if training.steps is not None:

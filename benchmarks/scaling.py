@@ -30,9 +30,9 @@ from benchmarks import results, subjects
 from benchmarks.options import at_least_one, chosen, sizes
 from benchmarks.subjects import Subject, spread, take_turns
 from envs.physics.choice import ENGINES, resolve
-from lamour_jax.config import preset
 from lamour_jax.errors import UserError
 from lamour_jax.policies import originals
+from lamour_jax.robot_settings import preset
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -22,7 +22,7 @@ from envs import RecoveryEnv
 from envs.physics.mjx_engine import MjxEngine
 from envs.physics.mujoco_engine import available_cores
 from lamour_jax import policies
-from lamour_jax.config import RunConfig, preset, validate
+from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import for_run
@@ -31,6 +31,7 @@ from lamour_jax.ppo import noise
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
+from lamour_jax.robot_settings import preset
 from lamour_jax.system import set_precision
 from reward_codegen import compile_reward
 

@@ -21,6 +21,19 @@ def motor_noise(model: mujoco.MjModel) -> np.ndarray:
     return noise
 
 
+def control_range(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the middle and half the width of each actuator's range, both `(nu,)` float32.
+
+    0 and 1 where it has no range; None if that is so of all, or -1..1 is the range of all.
+    """
+    limited = model.actuator_ctrllimited.astype(bool)
+    low, high = np.where(limited[:, None], model.actuator_ctrlrange, [-1.0, 1.0]).T
+    middle, half = (low + high) / 2, (high - low) / 2
+    if (middle == 0.0).all() and (half == 1.0).all():
+        return None
+    return middle.astype(np.float32), half.astype(np.float32)
+
+
 def description(name: str, original_task: str, text: str, model: mujoco.MjModel) -> str:
     """Returns a robot's docstring `text` and the names in its model, as Markdown."""
     joints = [
@@ -29,7 +42,13 @@ def description(name: str, original_task: str, text: str, model: mujoco.MjModel)
         + (" from {:.3g} to {:.3g}".format(*model.jnt_range[index]) if limited else "")
         for index, limited in enumerate(model.jnt_limited)
     ]
-    actions = [f"- action[{index}]: `{model.actuator(index).name}`" for index in range(model.nu)]
+    actions = [
+        f"- action[{index}]: `{model.actuator(index).name}`"
+        + (", -1 is {:.3g} and 1 is {:.3g}".format(*limits) if limited else "")
+        for index, (limits, limited) in enumerate(
+            zip(model.actuator_ctrlrange, model.actuator_ctrllimited, strict=True)
+        )
+    ]
     paragraphs = [
         f"# {name}",
         inspect.cleandoc(text),

@@ -24,7 +24,7 @@ from flax import struct
 from envs import banks, defaults
 from envs.mirror import Mirror
 from envs.physics.choice import ENGINES, make_engine
-from envs.physics.interface import PhysicsData, PhysicsEngine
+from envs.physics.interface import NO_FIELDS, PhysicsData, PhysicsEngine
 from envs.start import GradedStart, Grading, Start
 
 # The module of a robot's folder that defines its class, and what else may be in the folder.
@@ -115,6 +115,7 @@ class RecoveryEnv(abc.ABC):
         recovered_share: it has recovered if it was healthy in this whole last share of an episode
             run to its time limit: the last 200 of 1,000 steps.
         has_goal: whether its task can be achieved, rather than only be done well.
+        moves_things: whether its task is to move something, as a mobile manipulator does.
         engines: the physics engines that it can be put on, names of `envs.physics.choice.ENGINES`.
     """
 
@@ -124,6 +125,7 @@ class RecoveryEnv(abc.ABC):
     episode_length: ClassVar[int] = 1000
     recovered_share: ClassVar[float] = 0.2
     has_goal: ClassVar[bool] = False
+    moves_things: ClassVar[bool] = False
     engines: ClassVar[tuple[str, ...]] = ENGINES
 
     def __init__(
@@ -163,6 +165,8 @@ class RecoveryEnv(abc.ABC):
         limits = [start.time_limit or self.episode_length for start in self._starts]
         self.time_limit = episode_length or max(limits)
         self.engine = self._make_engine(engine, num_envs)
+        self._control_range = defaults.control_range(self.engine.model)
+        self._check_fields()
 
     # What a robot's file says.
 
@@ -222,8 +226,23 @@ class RecoveryEnv(abc.ABC):
         return defaults.random_pose(model, rng)
 
     def control(self, data: PhysicsData, action: jax.Array) -> jax.Array:
-        """Returns the actuators' controls `(nu,)` for an action in -1..1; the action by default."""
-        return action
+        """Returns the actuators' controls `(nu,)` for an action in -1..1.
+
+        By default -1 and 1 are the ends of each actuator's range, where it has one.
+        """
+        if self._control_range is None:
+            return action
+        middle, half = self._control_range
+        return middle + half * action
+
+    def randomize(self, model: mujoco.MjModel, key: jax.Array) -> Mapping[str, jax.Array]:
+        """Returns the fields of `model` that differ in one episode, drawn with `key`.
+
+        By MuJoCo's names and in its shapes, such as `{"geom_friction": ...}`, `(ngeom, 3)`, or
+        `opt.gravity`; always the same ones, none by default. C MuJoCo recomputes what it derives
+        from them (`mj_setConst`), MJX leaves that as it is in the model; MuJoCo Warp takes none.
+        """
+        return NO_FIELDS
 
     def recovery_state(self, data: PhysicsData, memory: Any) -> jax.Array:
         """Returns the state that reward programs are given; the policy's by default."""
@@ -328,7 +347,8 @@ class RecoveryEnv(abc.ABC):
     def begin_at(self, qpos: jax.Array, qvel: jax.Array) -> State:
         """Returns an episode that begins at `qpos` `(nq,)` and `qvel` `(nv,)`."""
         key = jax.random.key(0)
-        return self._at_start(self.engine.init(qpos, qvel), key, key, None)
+        data = self.engine.init(qpos, qvel, self._draw_fields(key))
+        return self._at_start(data, key, key, None)
 
     def restart(self, state: State) -> State:
         """Returns `state`, or, where it is done, the start that `reset(state.key)` draws.
@@ -421,11 +441,38 @@ class RecoveryEnv(abc.ABC):
 
     def _begin(self, key: jax.Array, distance: jax.Array) -> Any:
         """Returns the physics at a start drawn with `key`, at `distance` if it is graded."""
-        return self.engine.init(*self._sample_start(key, distance))
+        return self.engine.init(*self._sample_start(key, distance), self._draw_fields(key))
 
     def _begin_where(self, where: jax.Array, data: Any, key: jax.Array, distance: jax.Array) -> Any:
         """Returns `data`, or the physics at a start as `_begin` draws it where `where` is true."""
-        return self.engine.restart(data, where, *self._sample_start(key, distance))
+        start = self._sample_start(key, distance)
+        return self.engine.restart(data, where, *start, self._draw_fields(key))
+
+    def _draw_fields(self, key: jax.Array) -> dict[str, jax.Array]:
+        drawn = self.randomize(self.model, jax.random.fold_in(key, 3))
+        return {name: jnp.asarray(field, jnp.float32) for name, field in drawn.items()}
+
+    def _check_fields(self) -> None:
+        """Checks the names and shapes of what `randomize` draws.
+
+        Raises:
+            EnvironmentUnavailable: the engine has no such fields, or they have other shapes.
+        """
+        fields = jax.eval_shape(self._draw_fields, jax.random.key(0))
+        known = self.engine.model_fields if fields else frozenset()
+        where = f"{type(self).__name__}.randomize()"
+        for name, field in fields.items():
+            if name not in known:
+                raise EnvironmentUnavailable(
+                    f"{where} draws {name!r}, which cannot differ between episodes on "
+                    f"{self.engine.name}; "
+                    + (f"known there: {', '.join(sorted(known))}" if known else "no field can")
+                )
+            shape = np.shape(functools.reduce(getattr, name.split("."), self.model))
+            if field.shape != shape:
+                raise EnvironmentUnavailable(
+                    f"{where}[{name!r}] must have shape {shape}, not {field.shape}"
+                )
 
     def _sample_start(self, key: jax.Array, distance: jax.Array) -> tuple[jax.Array, jax.Array]:
         choice = self._choose_start(key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import functools
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ import mujoco
 import numpy as np
 from flax import struct
 
-from envs.physics.interface import PhysicsEngine
+from envs.physics.interface import NO_FIELDS, PhysicsEngine
 from envs.recovery_env import EnvironmentUnavailable, RecoveryEnv, State
 from envs.start import Start
 
@@ -61,6 +62,8 @@ class ForeignData(struct.PyTreeNode):
 class ForeignEngine:
     """An environment of Playground or Brax behind the interface of a physics engine."""
 
+    model_fields: frozenset[str] = frozenset()  # theirs to draw
+
     def __init__(self, env: Any):
         """Wraps `env`.
 
@@ -83,7 +86,9 @@ class ForeignEngine:
         """Returns the environment's own start for `key`."""
         return ForeignData(self.env.reset(jax.random.key_data(key)))
 
-    def init(self, qpos: jax.Array, qvel: jax.Array) -> ForeignData:
+    def init(
+        self, qpos: jax.Array, qvel: jax.Array, fields: Mapping[str, jax.Array] = NO_FIELDS
+    ) -> ForeignData:
         return self.put(self.reset(jax.random.key(0)), qpos, qvel)
 
     def put(self, data: ForeignData, qpos: jax.Array, qvel: jax.Array) -> ForeignData:
@@ -106,7 +111,12 @@ class ForeignEngine:
         return observe(physics) if takes == 1 else observe(physics, second)
 
     def restart(
-        self, data: ForeignData, restart: jax.Array, qpos: jax.Array, qvel: jax.Array
+        self,
+        data: ForeignData,
+        restart: jax.Array,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        fields: Mapping[str, jax.Array] = NO_FIELDS,
     ) -> ForeignData:
         return select(restart, self.init(qpos, qvel), data)
 
@@ -170,6 +180,9 @@ class ForeignEnv(RecoveryEnv):
 
     def task_reward(self, before: State, action: jax.Array, data: Any, memory: Any) -> jax.Array:
         return jnp.asarray(data.state.reward)
+
+    def control(self, data: Any, action: jax.Array) -> jax.Array:
+        return action
 
     def has_failed(self, data: Any) -> jax.Array:
         return ~self.is_healthy(data) | (data.state.done > 0)

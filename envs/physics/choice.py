@@ -44,6 +44,10 @@ def make_engine(engine: str, model: mujoco.MjModel, num_envs: int = 1) -> Physic
         raise EngineUnavailable(
             f"the model has {what}, which would be lost between control steps: leave them out"
         )
+    if model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP:
+        raise EngineUnavailable(
+            "the model lets bodies sleep, which no state keeps: leave the flag `sleep` out"
+        )
     if name == "mujoco":
         from envs.physics.mujoco_engine import MujocoEngine
 

@@ -6,12 +6,16 @@ written once on that pytree, so they run unchanged on every engine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import mujoco
 from flax import struct
+
+NO_FIELDS: Mapping[str, jax.Array] = MappingProxyType({})
 
 
 class EngineUnavailable(ValueError):
@@ -25,8 +29,10 @@ class PhysicsData(Protocol):
         qpos: generalised positions, `(nq,)`, in metres and radians.
         qvel: generalised velocities, `(nv,)`, per second.
         sensordata: what the model's sensors read at exactly this `qpos` and `qvel`,
-            `(nsensordata,)`; positions and velocities only, no accelerations or forces. It is how
-            an environment gets at the kinematics of its bodies, on every engine alike.
+            `(nsensordata,)`, on every engine alike. Accelerations and forces (touch,
+            accelerometer, ...) are those of this instant under the control of the step that led
+            here; at a start under no control. It is how an environment gets at the kinematics of
+            its bodies.
     """
 
     @property
@@ -49,6 +55,7 @@ class MujocoData(struct.PyTreeNode):
         qacc_warmstart: `(nv,)` float32; the solver's initial guess, which makes a step a pure
             function of this state.
         sensordata: `(nsensordata,)` float32; empty for a model without sensors.
+        fields: the model's fields that this episode has values of its own for, by name.
     """
 
     qpos: jax.Array
@@ -56,9 +63,15 @@ class MujocoData(struct.PyTreeNode):
     act: jax.Array
     qacc_warmstart: jax.Array
     sensordata: jax.Array
+    fields: Mapping[str, jax.Array] = struct.field(default_factory=dict)
 
     def restarted(
-        self, where: jax.Array, qpos: jax.Array, qvel: jax.Array, sensordata: jax.Array
+        self,
+        where: jax.Array,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        sensordata: jax.Array,
+        fields: Mapping[str, jax.Array],
     ) -> MujocoData:
         """Returns this state, or the given one with nothing remembered where `where` is true."""
         return MujocoData(
@@ -67,6 +80,9 @@ class MujocoData(struct.PyTreeNode):
             act=jnp.where(where, 0.0, self.act),
             qacc_warmstart=jnp.where(where, 0.0, self.qacc_warmstart),
             sensordata=jnp.where(where, sensordata, self.sensordata),
+            fields={
+                name: jnp.where(where, fields[name], field) for name, field in self.fields.items()
+            },
         )
 
 
@@ -76,15 +92,32 @@ class PhysicsEngine(Protocol):
     Attributes:
         name: the engine's name as given on the command line.
         model: the compiled MuJoCo model.
+        model_fields: which of the model's fields can differ from one simulation to the next, empty
+            for an engine that has one model for all.
     """
 
     name: str
     model: mujoco.MjModel
 
-    def init(self, qpos: jax.Array, qvel: jax.Array) -> Any:
-        """Returns the state at `qpos` `(nq,)` and `qvel` `(nv,)`, with nothing remembered."""
+    @property
+    def model_fields(self) -> frozenset[str]: ...
 
-    def restart(self, data: Any, restart: jax.Array, qpos: jax.Array, qvel: jax.Array) -> Any:
+    def init(
+        self, qpos: jax.Array, qvel: jax.Array, fields: Mapping[str, jax.Array] = NO_FIELDS
+    ) -> Any:
+        """Returns the state at `qpos` `(nq,)` and `qvel` `(nv,)`, with nothing remembered.
+
+        `fields` of the model, by name, are those of this simulation from here on.
+        """
+
+    def restart(
+        self,
+        data: Any,
+        restart: jax.Array,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        fields: Mapping[str, jax.Array] = NO_FIELDS,
+    ) -> Any:
         """Returns `data`, or the state at `qpos`, `qvel` where the boolean `restart` is true."""
 
     def step(self, data: Any, ctrl: jax.Array, substeps: int) -> Any:

@@ -12,17 +12,18 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from mujoco.batch import Batch, SimulationError
+from mujoco.batch import MODEL_FIELDS, Batch, SimulationError
 
-from envs.physics import host_call
-from envs.physics.interface import MujocoData
+from envs.physics import host_call, sensors
+from envs.physics.interface import NO_FIELDS, MujocoData
 
 
 class PhysicsError(RuntimeError):
@@ -59,38 +60,61 @@ class MujocoEngine:
         self.model = model
         self._threads = threads or available_cores()
         # A step leaves the sensors one substep behind the state; this brings them up to it.
-        self._stage_after_step = int(mujoco.mjtStage.mjSTAGE_NONE)
-        if model.nsensordata:
-            self._stage_after_step = int(mujoco.mjtStage.mjSTAGE_VEL)
-        self._batches: dict[int, Batch] = {}
+        self._stage = sensors.stage(model)
+        self._batches: dict[tuple[int, tuple[str, ...]], Batch] = {}
         self._lock = threading.Lock()
         # Programs name the model that they step, and on how many threads: engines of equal names
         # may stand in for each other, in this process and, with a program from the disk, in a later
         # one. The youngest does: two programs that use them take turns at its lock.
         self._name = f"mujoco {_fingerprint(model)} {self._threads} threads"
-        host_call.register(f"{self._name} sense", self._sense_batch)
 
-    def init(self, qpos: jax.Array, qvel: jax.Array) -> MujocoData:
-        everywhere = jnp.bool_(True)
-        sensordata = self._sense(everywhere, qpos, qvel, jnp.zeros(self.model.nsensordata))
-        return MujocoData(qpos, qvel, jnp.zeros(self.model.na), jnp.zeros_like(qvel), sensordata)
+    @property
+    def model_fields(self) -> frozenset[str]:
+        return frozenset(MODEL_FIELDS)
+
+    def init(
+        self, qpos: jax.Array, qvel: jax.Array, fields: Mapping[str, jax.Array] = NO_FIELDS
+    ) -> MujocoData:
+        none = jnp.zeros(self.model.nsensordata)
+        sensordata = self._sense(jnp.bool_(True), qpos, qvel, none, fields)
+        act, warmstart = jnp.zeros(self.model.na), jnp.zeros_like(qvel)
+        return MujocoData(qpos, qvel, act, warmstart, sensordata, dict(fields))
 
     def restart(
-        self, data: MujocoData, restart: jax.Array, qpos: jax.Array, qvel: jax.Array
+        self,
+        data: MujocoData,
+        restart: jax.Array,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        fields: Mapping[str, jax.Array] = NO_FIELDS,
     ) -> MujocoData:
-        sensordata = self._sense(restart, qpos, qvel, data.sensordata)
-        return data.restarted(restart, qpos, qvel, sensordata)
+        sensordata = self._sense(restart, qpos, qvel, data.sensordata, fields)
+        return data.restarted(restart, qpos, qvel, sensordata, fields)
 
     def step(self, data: MujocoData, ctrl: jax.Array, substeps: int) -> MujocoData:
-        name = f"{self._name} step {substeps}"
-        host_call.register(name, functools.partial(self._step_batch, substeps=substeps))
-        leaves, structure = jax.tree.flatten(data)
+        fields = tuple(sorted(data.fields))
+        name = self._register(f"step {substeps}", fields, self._step_batch, substeps=substeps)
+        leaves = [getattr(data, field) for field in _FIELDS]
         shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for leaf in leaves)
-        stepped = host_call.call(name, shapes, *leaves, ctrl)
-        return jax.tree.unflatten(structure, stepped)
+        own = [data.fields[field] for field in fields]
+        stepped = host_call.call(name, shapes, *leaves, ctrl, *own)
+        return data.replace(**dict(zip(_FIELDS, stepped, strict=True)))
+
+    def _register(
+        self, what: str, fields: tuple[str, ...], call: Callable[..., None], **options: Any
+    ) -> str:
+        """Registers what a program calls; returns the name that it calls it by."""
+        name = " ".join([self._name, what, *fields])
+        host_call.register(name, functools.partial(call, fields=fields, **options))
+        return name
 
     def _sense(
-        self, where: jax.Array, qpos: jax.Array, qvel: jax.Array, otherwise: jax.Array
+        self,
+        where: jax.Array,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        otherwise: jax.Array,
+        fields: Mapping[str, jax.Array],
     ) -> jax.Array:
         """Returns the sensors' readings at `qpos`, `qvel`, or `otherwise` where `where` is false.
 
@@ -99,48 +123,85 @@ class MujocoEngine:
         if not self.model.nsensordata:
             return otherwise
         shape = jax.ShapeDtypeStruct((self.model.nsensordata,), jnp.float32)
-        [sensed] = host_call.call(f"{self._name} sense", (shape,), where, qpos, qvel, otherwise)
+        names = tuple(sorted(fields))
+        name = self._register("sense", names, self._sense_batch)
+        own = [fields[field] for field in names]
+        [sensed] = host_call.call(name, (shape,), where, qpos, qvel, otherwise, *own)
         return sensed
 
     def _step_batch(
-        self, results: list[np.ndarray], arguments: list[np.ndarray], *, substeps: int
+        self,
+        results: list[np.ndarray],
+        arguments: list[np.ndarray],
+        *,
+        substeps: int,
+        fields: tuple[str, ...],
     ) -> None:
-        """Results: the fields of `MujocoData`; arguments: the same and the controls."""
-        *before, _, ctrl = arguments  # what the sensors read follows from the state
+        """Results: `_FIELDS`; arguments: the same, the controls and the model's `fields`."""
+        before, ctrl = arguments[: len(_STATE)], arguments[len(_FIELDS)]
+        own = arguments[len(_FIELDS) + 1 :]
         size = before[0].size // self.model.nq
         # XLA may run independent calls at once, and a batch serves one caller.
         with self._lock:
-            batch = self._batch(size)
+            batch = self._batch(size, fields)
+            _put_fields(batch, fields, own, np.arange(size))
             for name, value in zip((*_STATE, "ctrl"), (*before, ctrl), strict=True):
                 setattr(batch, name, value.reshape(batch.bind(name).shape))
             with _naming_environments(size):
-                batch.step(nstep=substeps, stage=self._stage_after_step)
+                batch.step(nstep=substeps, stage=self._stage)
             for name, target in zip(_FIELDS, results, strict=True):
                 target[...] = batch.bind(name).reshape(target.shape)
 
-    def _sense_batch(self, results: list[np.ndarray], arguments: list[np.ndarray]) -> None:
+    def _sense_batch(
+        self, results: list[np.ndarray], arguments: list[np.ndarray], *, fields: tuple[str, ...]
+    ) -> None:
         """As `_step_batch`; computes only the simulations that are asked for."""
-        [target], [where, qpos, qvel, otherwise] = results, arguments
+        [target], [where, qpos, qvel, otherwise, *own] = results, arguments
         chosen = np.flatnonzero(where)
         target[...] = otherwise
         if not len(chosen):
             return
         target = target.reshape(-1, self.model.nsensordata)
         with self._lock:
-            batch = self._batch(len(target))
+            batch = self._batch(len(target), fields)
+            _put_fields(batch, fields, own, chosen)
             batch.qpos[chosen] = qpos.reshape(-1, self.model.nq)[chosen]
             batch.qvel[chosen] = qvel.reshape(-1, self.model.nv)[chosen]
+            # What an earlier episode left here is not of this start.
+            for name in ("act", "qacc_warmstart", "ctrl"):
+                batch.bind(name)[chosen] = 0.0
             with _naming_environments(len(target)):
-                batch.forward(chosen, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+                batch.forward(chosen, stage=self._stage)
             target[chosen] = batch.bind("sensordata")[chosen]
 
-    def _batch(self, size: int) -> Batch:
-        if size not in self._batches:
+    def _batch(self, size: int, fields: tuple[str, ...]) -> Batch:
+        if (size, fields) not in self._batches:
             batch = Batch(self.model, nsim=size, nthread=min(self._threads, size))
             for name in (*_FIELDS, "ctrl"):
                 batch.bind(name)
-            self._batches[size] = batch
-        return self._batches[size]
+            for name in fields:
+                batch.expand(name)
+            self._batches[size, fields] = batch
+        return self._batches[size, fields]
+
+
+def _put_fields(
+    batch: Batch, fields: tuple[str, ...], values: list[np.ndarray], chosen: np.ndarray
+) -> None:
+    """Gives the `chosen` simulations their model's fields, and what MuJoCo derives from them.
+
+    Nothing is computed for those that have them already: a field changes once an episode.
+    """
+    changed = np.zeros(len(chosen), bool)
+    for name, value in zip(fields, values, strict=True):
+        current = batch.expand(name)
+        wanted = value.reshape(current.shape)[chosen]
+        differs = (current[chosen] != wanted).reshape(len(chosen), -1).any(axis=1)
+        current[chosen[differs]] = wanted[differs]
+        changed |= differs
+    derived_from = mujoco.MjModel._setconst_inputs
+    if changed.any() and any(name in derived_from or name.startswith("opt.") for name in fields):
+        batch.set_const(chosen[changed])
 
 
 @contextlib.contextmanager

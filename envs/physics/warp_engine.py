@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import mujoco
 
 from envs.physics import warp_sizes
-from envs.physics.interface import EngineUnavailable
+from envs.physics.interface import NO_FIELDS, EngineUnavailable
 from envs.physics.mjx_engine import fix_solver, full_precision, mjx
 
 # Bits of Warp's overflow flags (`OverflowType`) that say that a solver used all its iterations,
@@ -24,6 +25,7 @@ class WarpEngine:
     """
 
     name = "mjx-warp"
+    model_fields: frozenset[str] = frozenset()  # Warp's kernels read one model for all
 
     def __init__(self, model: mujoco.MjModel, num_envs: int):
         """Puts `model` on the device.
@@ -48,7 +50,9 @@ class WarpEngine:
         warned = self._mjx_model.opt._impl.warn_overflow & ~_SOLVER_STOPPED
         self._mjx_model = self._mjx_model.tree_replace({"opt._impl.warn_overflow": warned})
 
-    def init(self, qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
+    def init(
+        self, qpos: jax.Array, qvel: jax.Array, fields: Mapping[str, jax.Array] = NO_FIELDS
+    ) -> mjx.Data:
         data = mjx.make_data(
             self.model,
             impl="warp",
@@ -58,7 +62,12 @@ class WarpEngine:
         return self._sense(data.replace(qpos=qpos, qvel=qvel))
 
     def restart(
-        self, data: mjx.Data, restart: jax.Array, qpos: jax.Array, qvel: jax.Array
+        self,
+        data: mjx.Data,
+        restart: jax.Array,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        fields: Mapping[str, jax.Array] = NO_FIELDS,
     ) -> mjx.Data:
         # Everything else is computed anew by the next step: selecting only the state saves a pass
         # over the whole structure.
@@ -67,6 +76,7 @@ class WarpEngine:
             qvel=jnp.where(restart, qvel, data.qvel),
             act=jnp.where(restart, 0.0, data.act),
             qacc_warmstart=jnp.where(restart, 0.0, data.qacc_warmstart),
+            ctrl=jnp.where(restart, 0.0, data.ctrl),  # forces at a start are without control
             time=jnp.where(restart, 0.0, data.time),
         )
         overflow = jnp.where(restart, 0, data._impl.overflow)

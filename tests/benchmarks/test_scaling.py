@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks import scaling
 from benchmarks.scaling import Arguments, Point, axes, main, measure, plot
 from benchmarks.subjects import Subject
-from lamour_jax.config import preset
+from lamour_jax.robot_settings import preset
 
 
 def test_plot(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from benchmarks.grid import GridFolder, GridRun
 from benchmarks.records import read_record
 from benchmarks.recovery import Plan
 from benchmarks.sweep import SEED, Arguments, best, candidates, main, make_plan
-from lamour_jax.config import preset
 from lamour_jax.methods import METHODS
+from lamour_jax.robot_settings import preset
 from tests.benchmarks.made_up import write_run
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import envs
 from lamour_jax import policies
-from lamour_jax.config import preset
 from lamour_jax.objective import original_task
 from lamour_jax.ppo.learner import Learner
+from lamour_jax.robot_settings import preset
 from lamour_jax.train import main
 
 TINY = (

@@ -13,8 +13,8 @@ import pytest
 
 from envs.robots.half_cheetah.robot import HalfCheetah
 from lamour_jax import train
-from lamour_jax.config import preset
 from lamour_jax.evaluate import main
+from lamour_jax.robot_settings import preset
 
 
 @pytest.fixture

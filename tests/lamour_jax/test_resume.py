@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 from lamour_jax import interruption
-from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig, preset
+from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig
 from lamour_jax.errors import UserError
+from lamour_jax.robot_settings import preset
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.run.loop import Hooks
 from lamour_jax.run.record import Run

@@ -1,8 +1,12 @@
-"""Who may import whom: read from the source, so that an import inside a function counts as well."""
+"""The rules of the house, read from the source: who imports whom, and where a robot is named.
+
+An import inside a function counts as well.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -71,3 +75,17 @@ def test_no_two_files_import_each_other_in_a_circle(package: str) -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_a_robot_is_named_in_its_folder_alone() -> None:
+    robots = [folder.name for folder in (ROOT / "envs" / "robots").iterdir() if folder.is_dir()]
+    pattern = re.compile(rf"\b({'|'.join(robots)})\b")
+    found = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for package in ("envs", "reward_codegen", "lamour_jax")
+        for file in (ROOT / package).rglob("*.py")
+        if not file.is_relative_to(ROOT / "envs" / "robots")
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1)
+        if pattern.search(line) and "DEFAULT_ROBOT" not in line
+    ]
+    assert not found
