@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +29,6 @@ from benchmarks.subjects import Subject, compile_timed, spread, take_turns
 from envs import RecoveryEnv
 from envs.physics.mjx_engine import CONTACT_LIMIT, MjxEngine
 from lamour_jax.config import RunConfig
-from lamour_jax.errors import UserError
 from lamour_jax.system import set_precision
 
 # Control steps after which the error is taken. Later, contacts make all differences grow.
@@ -209,10 +207,10 @@ def measure(name: str, arguments: Arguments) -> list[dict[str, Any]]:
         row = {"robot": name, "setting": setting.name, **errors(actual, expected)}
         rows.append(row | {"contacts": int(contacts[..., 1].max()), "compile_seconds": seconds})
 
-        def run(program: Any = program) -> object:
+        def step(program: Any = program) -> object:
             return jax.block_until_ready(program(*inputs))
 
-        subjects.append(Subject(setting.name, len(qpos) * max(_HORIZONS), run, seconds))
+        subjects.append(Subject(setting.name, len(qpos) * max(_HORIZONS), step, seconds))
     take_turns(subjects, arguments.repeats)
     integrator = mujoco.mjtIntegrator(env.model.opt.integrator).name.removeprefix("mjINT_")
     used = subjects[0]
@@ -250,30 +248,28 @@ def print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = tyro.cli(Arguments, prog="python -m benchmarks.mjx_solver", args=given)
-    console, found = results.console(), []
-    try:
-        robots = chosen("--env", arguments.env, envs.names())
-        at_least_one(arguments, "states", "repeats")
-        results.check_out(arguments.out)
-        for name in robots:
-            rows = measure(name, arguments)
-            print_table(console, rows)
-            found += rows
-    except (UserError, envs.EnvironmentUnavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def run(arguments: Arguments, console: Console) -> list[dict[str, Any]]:
+    """Measures and prints; returns the rows of the table.
+
+    Raises:
+        UserError: an unknown name, or a size that is not positive.
+    """
+    found = []
+    at_least_one(arguments, "states", "repeats")
+    for name in chosen("--env", arguments.env, envs.names()):
+        rows = measure(name, arguments)
+        print_table(console, rows)
+        found += rows
     console.print(
         "Errors of qpos and qvel against C MuJoCo after so many control steps, relative to "
         "1 + the largest entry; speed relative to the setting in use."
     )
-    command = results.command_line("benchmarks.mjx_solver", given)
-    file = results.save("mjx_solver", found, command, arguments.out, keep_too=arguments.keep)
-    console.print(f"Written to {file}")
-    return 0
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    return results.program("mjx_solver", Arguments, run, argv)
 
 
 if __name__ == "__main__":

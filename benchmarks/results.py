@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tyro
 from rich.console import Console
 from scipy import stats
 
+from envs import EnvironmentUnavailable
 from envs.physics.mujoco_engine import available_cores
 from lamour_jax.errors import UserError
 
@@ -139,20 +141,45 @@ def save(
     return file
 
 
-def check_out(out: Path | None) -> None:
-    """Refuses a file that cannot be written before anything is measured.
-
-    Raises:
-        UserError: its folder does not exist.
-    """
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"--out {out}: the folder {out.parent} does not exist")
-
-
 def console() -> Console:
     """Returns where the programs print; in a file or a pipe, tables keep their columns."""
     width = None if sys.stdout.isatty() else 120
     return Console(highlight=False, soft_wrap=True, width=width)
+
+
+def program(
+    subject: str,
+    arguments: type[Any],
+    measure: Callable[[Any, Console], list[dict[str, Any]]],
+    argv: list[str] | None,
+    picture: Callable[[list[dict[str, Any]], Path], None] | None = None,
+) -> int:
+    """Runs the command line of a program that fills a table; returns the exit status.
+
+    Args:
+        subject: a name of `SUBJECTS`, and of the program.
+        arguments: what its command line is parsed into; among them `out` and `keep`.
+        measure: measures, prints, and returns rows; it may raise a `UserError`.
+        argv: the command line; this process's by default.
+        picture: draws the rows into a file.
+    """
+    module = f"benchmarks.{subject}"
+    given = sys.argv[1:] if argv is None else argv
+    chosen, to = tyro.cli(arguments, prog=f"python -m {module}", args=given), console()
+    try:
+        if chosen.out is not None and not chosen.out.parent.is_dir():
+            folder = chosen.out.parent
+            raise UserError(f"--out {chosen.out}: the folder {folder} does not exist")
+        rows = measure(chosen, to)
+    except (UserError, EnvironmentUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    file = save(subject, rows, command_line(module, given), chosen.out, keep_too=chosen.keep)
+    to.print(f"Written to {file}")
+    if picture:
+        picture(rows, file.with_suffix(".png"))
+        to.print(f"Drawn in {file.with_suffix('.png')}")
+    return 0
 
 
 def _plain(value: Any) -> Any:
@@ -168,14 +195,13 @@ class Subject:
     Attributes:
         title, text: above its tables.
         key: columns that say what a row is of; with the command, a later row replaces an earlier.
-        columns: what is shown, as `(column, heading, format)`.
-        pivot: makes tables of all rows instead, whatever the command was.
+        pivot: makes tables of all rows, whatever the command was; by default a command's rows are
+            one table with a column for each of theirs.
     """
 
     title: str
     text: str
     key: tuple[str, ...]
-    columns: tuple[tuple[str, str, str], ...] = ()
     pivot: Callable[[list[Row]], list[str]] | None = None
 
 
@@ -186,16 +212,17 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
-def shown(value: str, kind: str) -> str:
-    """Returns a number in the format `kind`; text as it is."""
-    if not value or kind == "text":
+def shown(value: str) -> str:
+    """Returns a number with the digits that one reads; text as it is."""
+    try:
+        number = float(value)
+    except ValueError:
         return value
-    number = float(value)
-    if kind == "steps":
-        return f"{float(f'{number:.2g}') / 1e6:g}M"
-    if kind == "memory":
-        return f"{number / 1024:.1f} KiB"
-    return format(number, kind)
+    if value.isdecimal():
+        return f"{number:,.0f}"
+    if 0.0 < abs(number) < 1e-3:
+        return f"{number:.0e}"
+    return f"{number:,.0f}" if abs(number) >= 1e3 else f"{number:.3g}"
 
 
 def _unique(rows: list[Row], *names: str) -> list[tuple[str, ...]]:
@@ -227,11 +254,11 @@ def _section(subject: Subject, rows: list[Row]) -> list[str]:
     for (command,) in _unique(rows, "command"):
         same = [row for row in rows if row["command"] == command]
         lines += ["```", command, "```", "", *_sources(same), ""]
-        # A column that none of them fills is left out.
-        columns = [c for c in subject.columns if any(row[c[0]] for row in same)]
-        if columns:
-            cells = ([shown(row[name], kind) for name, _, kind in columns] for row in same)
-            lines += table([heading for _, heading, _ in columns], cells)
+        if not subject.pivot:
+            # A column that none of them fills is left out.
+            columns = [name for name in same[0] if name not in FACTS and any(r[name] for r in same)]
+            cells = ([shown(row[name]) for name in columns] for row in same)
+            lines += table([name.replace("_", " ") for name in columns], cells)
     return lines
 
 
@@ -262,7 +289,7 @@ def _pivot(rows: list[Row], cell: Callable[[list[Row]], str]) -> list[str]:
 
 def _methods(rows: list[Row]) -> list[str]:
     def wide(part: list[Row]) -> str:
-        return ", ".join(shown(row["wide"], ".2f") for row in part)
+        return ", ".join(f"{float(row['wide']):.2f}" for row in part if row["wide"])
 
     first = "Recovery rate / retention / environment steps to 90 % recovery:"
     second = "Recovery rate from *wide* starts, by seed:"
@@ -278,113 +305,54 @@ def _sweep(rows: list[Row]) -> list[str]:
     return _pivot(rows, cell)
 
 
-_RUN = (
-    ("robot", "robot", "text"),
-    ("seed", "seed", "text"),
-    ("env_steps", "steps", "steps"),
-    ("recovery_rate", "recovery rate", ".2f"),
-    ("strict", "strict", ".2f"),
-    ("sampled", "sampled", ".2f"),
-    ("noisy", "noisy", ".2f"),
-    ("noisy_strict", "noisy, strict", ".2f"),
-    ("noisy_sampled", "noisy, sampled", ".2f"),
-    ("wide", "wide", ".2f"),
-    ("at_goal", "at the goal", ".2f"),
-    ("retention", "retention", ".2f"),
-    ("steps_to_recovery", "steps to recovery", ".0f"),
-    ("ood_return", "OOD return", ",.0f"),
-    ("wall_seconds", "seconds", ",.0f"),
-)
 SUBJECTS = {
     "recovery": Subject(
         "Recovery",
-        "LaMOuR with each robot's settings and the reward that ships. The columns are explained "
-        "in [docs/results.md](../../docs/results.md). Other programs ran on the same machine: "
-        "seconds are upper bounds.",
+        "LaMOuR with each robot's settings and the reward that ships. "
+        "[results.md](../../docs/results.md) explains the columns. Other programs ran on the same "
+        "machine: seconds are upper bounds.",
         ("robot", "method", "seed"),
-        _RUN,
     ),
     "methods": Subject(
         "Methods",
         "Every method in each robot's budget, interquartile means over seeds. ≥: a seed that "
         "never reached 90 % counts with its whole budget.",
         ("robot", "method", "seed"),
-        pivot=_methods,
+        _methods,
     ),
     "sweep": Subject(
         "Sweep",
         "Candidates that come back in more than half of the final episodes, of those tried, and "
         "the one found best. One seed (100) each.",
         ("robot", "method", "candidate"),
-        pivot=_sweep,
+        _sweep,
     ),
     "originals": Subject(
         "Original policies",
         "Policies before recovery. Survival: the share of ordinary episodes without a fall. "
         "Success: the share that reaches the task's goal.",
         ("robot", "policy", "seed"),
-        (
-            ("robot", "robot", "text"),
-            ("policy", "policy", "text"),
-            ("env_steps", "steps", "steps"),
-            ("ordinary_return", "return", ",.0f"),
-            ("ordinary_return_sampled", "return, sampled", ",.0f"),
-            ("survival", "survival", ".2f"),
-            ("survival_sampled", "survival, sampled", ".2f"),
-            ("success", "success", ".2f"),
-            ("wall_seconds", "seconds", ",.0f"),
-        ),
     ),
     "throughput": Subject(
         "Throughput",
-        "Environment steps per second: medians over the turns. `environment` is physics and "
-        "environment, `acting` adds the policy, `training` adds learning. Training / this: the "
-        "median of the turns' ratios, and the quartiles.",
+        "Environment steps per second: medians over the turns, and quartiles. `environment` is "
+        "physics and environment, `acting` adds the policy, `training` adds learning. "
+        "*training over this*: the median of the turns' ratios, and the quartiles.",
         ("robot", "num_envs", "engine", "subject"),
-        (
-            ("robot", "robot", "text"),
-            ("num_envs", "environments", "text"),
-            ("subject", "subject", "text"),
-            ("steps_per_second", "steps/s", ",.0f"),
-            ("training_over_this", "training / this", ".2f"),
-            ("over_low", "low", ".2f"),
-            ("over_high", "high", ".2f"),
-            ("compile_seconds", "compiling [s]", ".1f"),
-            ("bytes_per_env", "memory/environment", "memory"),
-        ),
     ),
     "scaling": Subject(
         "Scaling",
-        "Milliseconds per 1,000 environment steps.",
+        "Milliseconds per 1,000 environment steps: of physics and environment, with the policy, "
+        "and with learning.",
         ("robot", "axis", "num_envs", "hidden_units", "devices"),
-        (
-            ("robot", "robot", "text"),
-            ("num_envs", "environments", "text"),
-            ("hidden_units", "hidden units", "text"),
-            ("devices", "devices", "text"),
-            ("environment_ms", "physics + environment", ".1f"),
-            ("acting_ms", "+ policy", ".1f"),
-            ("training_ms", "+ learning", ".1f"),
-            ("bytes_per_env", "memory/environment", "memory"),
-        ),
     ),
     "mjx_solver": Subject(
         "MJX solver",
         "A setting is solver iterations / line-search steps / contacts solved for, and the "
         "integrator if it is not the model's. Errors of the state against C MuJoCo after one and "
-        "five control steps: median over states, and the worst. Speed is relative to the setting "
-        "in use.",
+        "five control steps: median, 95 % and worst of the states. Speed is relative to the "
+        "setting in use.",
         ("robot", "setting"),
-        (
-            ("setting", "setting", "text"),
-            ("in_use", "in use", "text"),
-            ("speed", "speed", ".2f"),
-            ("error_1_median", "1 step", ".0e"),
-            ("error_1_worst", "worst", ".0e"),
-            ("error_5_median", "5 steps", ".0e"),
-            ("error_5_worst", "worst", ".0e"),
-            ("contacts", "contacts", "text"),
-        ),
     ),
 }
 

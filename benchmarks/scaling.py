@@ -22,7 +22,6 @@ from typing import Any
 
 import jax
 import matplotlib
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -91,7 +90,6 @@ def axes(arguments: Arguments) -> dict[str, list[Point]]:
     chosen("--env", arguments.env, originals.names(), and_all=False)
     chosen("--engine", arguments.engine, ENGINES, and_all=False)
     at_least_one(arguments, "unroll_length", "repeats", "device_envs")
-    results.check_out(arguments.out)
     found = {
         "environments": [
             Point(count, num_envs=count) for count in sizes("--num-envs", arguments.num_envs)
@@ -170,14 +168,18 @@ def print_table(console: Console, axis: str, measured: list[dict[str, Any]]) -> 
     console.print(table)
 
 
-def plot(measured: dict[str, list[dict[str, Any]]], title: str, path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Draws the cost of each part over each axis, quartiles shaded."""
+    measured = {
+        axis: [row for row in rows if row["axis"] == axis]
+        for axis in dict.fromkeys(row["axis"] for row in rows)
+    }
     figure, panels = plt.subplots(1, len(measured), figsize=(5.2 * len(measured), 3.8), sharey=True)
-    for (axis, rows), panel in zip(measured.items(), panels, strict=True):
-        values = [row["value"] for row in rows]
+    for (axis, points), panel in zip(measured.items(), panels, strict=True):
+        values = [row["value"] for row in points]
         for part, label in _PARTS.items():
             low, middle, high = (
-                [row[f"{part}_{k}"] for row in rows] for k in ("low", "ms", "high")
+                [row[f"{part}_{k}"] for row in points] for k in ("low", "ms", "high")
             )
             [line] = panel.plot(values, middle, marker="o", label=label)
             panel.fill_between(values, low, high, color=line.get_color(), alpha=0.2)
@@ -189,31 +191,29 @@ def plot(measured: dict[str, list[dict[str, Any]]], title: str, path: Path) -> N
     panels[0].set_ylim(bottom=0)  # of all, but only once all are drawn
     panels[0].set_ylabel("ms per 1,000 environment steps")
     panels[0].legend()
-    figure.suptitle(title)
+    figure.suptitle(f"{rows[0]['robot']} on {rows[0]['engine']}")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
+def run(arguments: Arguments, console: Console) -> list[dict[str, Any]]:
+    """Measures and prints; returns the rows of the table.
+
+    Raises:
+        UserError: as `axes`.
+    """
+    found = []
+    for axis, points in axes(arguments).items():
+        rows = measure(axis, points, arguments)
+        print_table(console, axis, rows)
+        found += rows
+    return found
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = tyro.cli(Arguments, prog="python -m benchmarks.scaling", args=given)
-    console, measured = results.console(), {}
-    try:
-        for axis, points in axes(arguments).items():
-            measured[axis] = measure(axis, points, arguments)
-            print_table(console, axis, measured[axis])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    found = [row for rows in measured.values() for row in rows]
-    command = results.command_line("benchmarks.scaling", given)
-    file = results.save("scaling", found, command, arguments.out, keep_too=arguments.keep)
-    picture = file.with_suffix(".png")
-    plot(measured, f"{arguments.env} on {resolve(arguments.engine)}", picture)
-    console.print(f"Written to {file} and {picture}")
-    return 0
+    return results.program("scaling", Arguments, run, argv, plot)
 
 
 if __name__ == "__main__":

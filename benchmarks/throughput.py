@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,6 @@ from benchmarks import results, rivals, subjects
 from benchmarks.options import at_least_one, chosen, sizes
 from benchmarks.subjects import Subject, Workload, spread, take_turns
 from envs.physics.choice import ENGINES
-from lamour_jax.errors import UserError
 from lamour_jax.policies import originals
 from lamour_jax.system import system_facts
 
@@ -101,7 +99,6 @@ def make_plan(arguments: Arguments) -> Plan:
     if arguments.compare != "none":
         compare = chosen("--compare", arguments.compare, COMPARISONS, and_all=False)
     at_least_one(arguments, "unroll_length", "repeats")
-    results.check_out(arguments.out)
     if {"brax", "envpool"} & set(compare):
         rivals.python()
     return Plan(envs, sizes("--num-envs", arguments.num_envs), compare)
@@ -222,12 +219,13 @@ def _memory(row: dict[str, Any]) -> str:
     return "" if row["bytes_per_env"] is None else f"{row['bytes_per_env'] / 1024:.1f} KiB"
 
 
-def run(arguments: Arguments, plan: Plan, console: Console) -> list[dict[str, Any]]:
+def run(arguments: Arguments, console: Console) -> list[dict[str, Any]]:
     """Measures and prints; returns the rows of the table.
 
     Raises:
-        UserError: as `measure`.
+        UserError: as `make_plan` and `measure`.
     """
+    plan = make_plan(arguments)
     console.print(f"On {system_facts()['device']}, {arguments.repeats} turns")
     load = os.getloadavg()[0]
     if load > _BUSY:
@@ -251,18 +249,7 @@ def run(arguments: Arguments, plan: Plan, console: Console) -> list[dict[str, An
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = tyro.cli(Arguments, prog="python -m benchmarks.throughput", args=given)
-    console = results.console()
-    try:
-        found = run(arguments, make_plan(arguments), console)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    command = results.command_line("benchmarks.throughput", given)
-    file = results.save("throughput", found, command, arguments.out, keep_too=arguments.keep)
-    console.print(f"Written to {file}")
-    return 0
+    return results.program("throughput", Arguments, run, argv)
 
 
 if __name__ == "__main__":

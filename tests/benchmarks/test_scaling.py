@@ -27,11 +27,13 @@ def test_plot(tmp_path: Path) -> None:
         for part in ("environment", "acting", "training")
         for kind, milliseconds in (("low", 10.0), ("ms", 20.0), ("high", 30.0))
     }
-    measured = {
-        axis: [{"value": point.value, **cost} for point in points]
+    about = {"robot": "hopper", "engine": "mujoco", **cost}
+    rows = [
+        {"axis": axis, "value": point.value, **about}
         for axis, points in chosen.items()
-    }
-    plot(measured, "hopper on mujoco", tmp_path / "scaling.png")
+        for point in points
+    ]
+    plot(rows, tmp_path / "scaling.png")
     with Image.open(tmp_path / "scaling.png") as picture:
         assert np.asarray(picture).std() > 0
 
