@@ -171,27 +171,27 @@ def test_nothing_is_known_of_the_time_left_at_first(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_smallest_grid(tmp_path: Path) -> None:
-    """Two methods and two seeds of the real training, called as a user calls it."""
+    """One run of the real training, called as a user calls it."""
     out = tmp_path / "grid"
     command = [sys.executable, "-m", "benchmarks.recovery", "--quick", "--out", str(out)]
-    command += ["--methods", "lamour,zero", "--seeds", "2", "--engine", "mujoco", *TINY]
+    command += ["--methods", "zero", "--seeds", "1", "--engine", "mujoco", *TINY]
     root = Path(__file__).parents[2]
     first = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "4 to do" in first.stdout
+    assert "1 to do" in first.stdout
     results = sorted(out.glob("half_cheetah/*/seed_*/result.json"))
-    assert len(results) == 4
+    assert len(results) == 1
     page = (out / "index.html").read_text()
-    assert "4 of 4 runs are finished" in page
+    assert "1 of 1 runs are finished" in page
     with (out / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["status"] for row in rows] == ["finished"] * 4
+    assert [row["status"] for row in rows] == ["finished"]
     assert {row["reward_source"] for row in rows} == {"library/half_cheetah"}
 
     times = [file.stat().st_mtime_ns for file in results]
     again = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     assert again.returncode == 0, again.stderr
-    assert "4 finished, 0 to do" in again.stdout
+    assert "1 finished, 0 to do" in again.stdout
     assert [file.stat().st_mtime_ns for file in results] == times
 
     other = subprocess.run(

@@ -114,7 +114,8 @@ def test_brax_is_told_all_that_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> N
     told: dict[str, Any] = {}
     monkeypatch.setattr(rivals, "_remote", lambda name, **settings: told.update(settings))
     rivals.brax_ppo(make_workload("hopper", "mujoco", num_envs=2, unroll_length=8))
-    asked = set(re.findall(r'settings\["(\w+)"\]', inspect.getsource(rival_worker.brax_ppo)))
+    parts = (rival_worker.brax_ppo, rival_worker._brax_env)
+    asked = set(re.findall(r'settings\["(\w+)"\]', "".join(map(inspect.getsource, parts))))
     assert asked == set(told)
     assert json.loads(json.dumps(told))["precision"] == "float32"
     # The worker has not our networks, and takes activations by name from JAX.
