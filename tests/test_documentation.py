@@ -157,7 +157,7 @@ def check_module(module: str, arguments: list[str]) -> None:
     else:
         pytest.fail("it did not parse its arguments by tyro")
     # Also files of the reader's own, which are not there.
-    placeholders = [w for w in arguments if re.fullmatch(r"[A-Z_]{2,}|<\w+>|.*\.py:\w+", w)]
+    placeholders = [w for w in arguments if re.fullmatch(r"[A-Z_]{2,}|<\w+>|.*\.py:\w+|\w+/", w)]
     if isinstance(result, train.Arguments) and result.resume is None and not placeholders:
         check_sizes(train.resolve(result))
 

@@ -50,7 +50,7 @@ def test_a_robot_without_an_original_policy_is_refused_before_anything_is_traine
     assert main(["--envs", "ant", "--out", str(out), "--set", f"policy={missing}"]) == 2
     assert str(missing) in capsys.readouterr().err
     # As if the ant's had not been trained yet.
-    monkeypatch.setattr(originals, "_shipped_file", lambda *_: tmp_path / "none.npz")
+    monkeypatch.setattr(originals, "_shipped_file", lambda env, dropout: tmp_path / "none")
     assert main(["--envs", "ant", "--methods", "sero", "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: no original policy trained with dropout ships for 'ant'")

@@ -77,8 +77,8 @@ def test_unfinished_run(unmeasured: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_run_of_another_format(unmeasured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = unmeasured / "config.yaml"
-    config.write_text(config.read_text().replace("format_version: 2", "format_version: 7"))
-    assert "format version 7; this release reads 2" in error(capsys, unmeasured)
+    config.write_text(config.read_text().replace("format_version: 3", "format_version: 7"))
+    assert "format version 7; this release reads 3" in error(capsys, unmeasured)
 
 
 def test_results_are_not_overwritten(

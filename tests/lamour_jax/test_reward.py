@@ -65,7 +65,7 @@ def load(
 
 
 def files(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
+    return {entry.name for entry in folder.iterdir() if entry.name != ".lock"}
 
 
 REWARD_FILES = {"reward.py", "reward_report.json", "reward_report.txt"}
