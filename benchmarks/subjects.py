@@ -72,6 +72,32 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A median, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: list[float]) -> Spread:
+    """Returns the median of values, and the quartiles around it."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return Spread(median, low, high)
+
+
+def take_turns(measured: list[Subject], repeats: int) -> None:
+    """Measures each subject `repeats` times, all of them in every turn, warmed up."""
+    for subject in measured:
+        subject.run()
+    for turn in range(repeats):
+        # Whoever comes first differs, so that nobody always follows the same neighbour.
+        start = turn % len(measured)
+        for subject in measured[start:] + measured[:start]:
+            subject.measure()
+
+
+@dataclass(frozen=True)
 class Workload:
     """The same for all subjects of a robot.
 

@@ -270,7 +270,11 @@ _Loader.add_implicit_resolver(
 
 def load_yaml(text: str) -> Any:
     """Reads YAML, in which 1e-4 is a number as well."""
-    return yaml.load(text, Loader=_Loader)
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _value(text: str) -> Any:

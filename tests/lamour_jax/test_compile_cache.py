@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import envs
-from benchmarks.compilations import CompilationCounter
 from lamour_jax import compile_cache
 from lamour_jax.objective import original_task
 from lamour_jax.policies import originals
@@ -23,11 +22,12 @@ from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
 from lamour_jax.ppo.networks import ActorCritic, Agent, PolicyNetwork
 from lamour_jax.run.evaluation import Evaluator
+from tests.compilations import CompilationCounter
 
 SECOND_START = """
 import json
 from lamour_jax import compile_cache
-from benchmarks.compilations import CompilationCounter
+from tests.compilations import CompilationCounter
 compile_cache.enable()
 from tests.lamour_jax import tiny_run
 with CompilationCounter() as counter:

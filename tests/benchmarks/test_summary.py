@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rliable import metrics
 
-from benchmarks import statistics
-from benchmarks.statistics import (
+from benchmarks import summary
+from benchmarks.summary import (
     common_grid,
     interquartile_curve,
     interquartile_mean,
@@ -18,7 +18,7 @@ from benchmarks.statistics import (
 
 @pytest.fixture(autouse=True)
 def few_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "_REPETITIONS", 200)
+    monkeypatch.setattr(summary, "_REPETITIONS", 200)
 
 
 def test_interquartile_mean_leaves_the_outer_quarters_out() -> None:
@@ -83,7 +83,7 @@ def test_probability_of_improvement_is_rliables() -> None:
         ours = numbers.integers(0, 4, (5, 3)).astype(float)
         other = numbers.integers(0, 4, (3, 3)).astype(float)
         expected = metrics.probability_of_improvement(ours, other)
-        assert statistics._wins(ours, other)[0] == pytest.approx(expected)
+        assert summary._wins(ours, other)[0] == pytest.approx(expected)
 
 
 def test_nothing_to_compare() -> None:

@@ -1,6 +1,6 @@
 """MJX's solver, contacts and integrator: speed and accuracy against C MuJoCo, per robot.
 
-    python -m benchmarks.mjx_settings --env hopper
+    python -m benchmarks.mjx_solver --env hopper
 
 The same states, met under random actions from the OOD start, are stepped by C MuJoCo with the
 model's own settings and by MJX with each of the settings. All are timed in turns.
@@ -9,9 +9,6 @@ model's own settings and by MJX with each of the settings. All are timed in turn
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import json
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,21 +19,21 @@ import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import envs
-from benchmarks.subjects import Subject, compile_timed
-from benchmarks.throughput import machine_facts, names, spread, take_turns
+from benchmarks import results
+from benchmarks.options import at_least_one, chosen
+from benchmarks.subjects import Subject, compile_timed, spread, take_turns
 from envs import RecoveryEnv
 from envs.physics.mjx_engine import CONTACT_LIMIT, MjxEngine
 from lamour_jax.config import RunConfig
-from lamour_jax.errors import UserError
-from lamour_jax.system import set_precision, system_facts
+from lamour_jax.system import set_precision
 
 # Control steps after which the error is taken. Later, contacts make all differences grow.
 _HORIZONS = (1, 5)
+_QUANTILES = {"median": 0.5, "95": 0.95, "worst": 1.0}
 # Steps under random actions between the states that are taken.
 _APART = 10
 
@@ -59,9 +56,8 @@ class Setting:
 
     @property
     def name(self) -> str:
-        more = [self.integrator] if self.integrator else []
         numbers = f"{self.iterations} / {self.line_search} / {self.contacts or 'all'}"
-        return ", ".join([numbers, *more])
+        return f"{numbers}, {self.integrator}" if self.integrator else numbers
 
 
 def settings_of(env: RecoveryEnv) -> list[Setting]:
@@ -79,7 +75,7 @@ def settings_of(env: RecoveryEnv) -> list[Setting]:
     others += [
         dataclasses.replace(own, integrator=name)
         for name in ("EULER", "IMPLICITFAST")
-        if getattr(mujoco.mjtIntegrator, f"mjINT_{name}") != model.opt.integrator
+        if _integrator(name) != model.opt.integrator
     ]
     default = env.model.opt
     others += [Setting(int(default.iterations), int(default.ls_iterations), None)]
@@ -90,6 +86,10 @@ def contact_limit(model: mujoco.MjModel) -> int | None:
     """Returns the most contacts that MJX gives the model's solver, None without a limit."""
     names = [model.numeric(index).name for index in range(model.nnumeric)]
     return int(model.numeric(CONTACT_LIMIT).data[0]) if CONTACT_LIMIT in names else None
+
+
+def _integrator(name: str) -> int:
+    return int(getattr(mujoco.mjtIntegrator, f"mjINT_{name}"))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ class Arguments:
     repeats: int = 3
     """Turns: measurements of each setting."""
     out: Path | None = None
-    """JSON file to write; runs/mjx-settings-<time>.json by default."""
+    """CSV file to write; runs/mjx_solver-<time>.csv by default."""
+    keep: bool = False
+    """Add the measurements to benchmarks/results/mjx_solver.csv."""
 
 
 def make_states(env: RecoveryEnv, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +140,7 @@ def mjx_program(env: RecoveryEnv, setting: Setting) -> Callable[..., Any]:
     if contact_limit(model) is not None:
         model.numeric(CONTACT_LIMIT).data[0] = -1 if setting.contacts is None else setting.contacts
     if setting.integrator:
-        model.opt.integrator = getattr(mujoco.mjtIntegrator, f"mjINT_{setting.integrator}")
+        model.opt.integrator = _integrator(setting.integrator)
     device_model = mjx.put_model(model)
 
     def run(qpos: jax.Array, qvel: jax.Array, controls: jax.Array) -> Any:
@@ -169,82 +171,75 @@ def reference(env: RecoveryEnv) -> Callable[..., Any]:
     return run
 
 
-def errors(actual: Any, expected: Any) -> dict[str, dict[str, float]]:
-    """Returns quantiles over the states of the largest relative error, by control step."""
+def errors(actual: Any, expected: Any) -> dict[str, float]:
+    """Returns quantiles over the states of the largest relative error, by column of the table."""
     result = {}
     for horizon in _HORIZONS:
-        worst = np.max(
-            [
-                np.abs(this[:, horizon - 1] - that[:, horizon - 1]).max(axis=1)
-                / (1.0 + np.abs(that[:, horizon - 1]).max(axis=1))
-                for this, that in zip(actual, expected, strict=True)
-            ],
-            axis=0,
-        )
-        median, most, largest = np.nan_to_num(np.quantile(worst, [0.5, 0.95, 1.0]), nan=np.inf)
-        result[str(horizon)] = {"median": median, "95 %": most, "worst": largest}
+        parts = [
+            np.abs(this[:, horizon - 1] - that[:, horizon - 1]).max(axis=1)
+            / (1.0 + np.abs(that[:, horizon - 1]).max(axis=1))
+            for this, that in zip(actual, expected, strict=True)
+        ]
+        worst = np.max(parts, axis=0)
+        for name, share in _QUANTILES.items():
+            # A broken simulation is infinitely wrong.
+            quantile = np.nan_to_num(np.quantile(worst, share), nan=np.inf)
+            result[f"error_{horizon}_{name}"] = float(quantile)
     return result
 
 
-def measure(name: str, arguments: Arguments) -> dict[str, Any]:
-    """Returns what was measured of a robot, each setting by its name, the one in use first."""
+def measure(name: str, arguments: Arguments) -> list[dict[str, Any]]:
+    """Returns a row of the table for each setting of a robot, the one in use first."""
     set_precision(RunConfig().precision)
     env = envs.load(name, start="ood", engine="mujoco")
     qpos, qvel = make_states(env, arguments.states)
-    controls = jax.random.uniform(
-        jax.random.key(2), (len(qpos), max(_HORIZONS), env.model.nu), minval=-1.0
-    )
+    shape = (len(qpos), max(_HORIZONS), env.model.nu)
+    controls = jax.random.uniform(jax.random.key(2), shape, minval=-1.0)
     controls = controls * env.model.actuator_ctrlrange[:, 1]
     inputs = tuple(map(jnp.asarray, (qpos, qvel, controls)))
     expected = jax.device_get(jax.jit(jax.vmap(reference(env)))(*inputs))
-    subjects, results, computed, active = [], {}, {}, 0
+    subjects, rows, active = [], [], 0
     for setting in settings_of(env):
         program, seconds = compile_timed(jax.jit(jax.vmap(mjx_program(env, setting))), *inputs)
         *actual, contacts = jax.device_get(program(*inputs))
-        results[setting.name] = errors(actual, expected)
-        computed[setting.name] = int(contacts[..., 1].max())
         if setting.contacts is None:
             active = max(active, int(contacts[..., 0].max()))
-        steps = len(qpos) * max(_HORIZONS)
+        row = {"robot": name, "setting": setting.name, **errors(actual, expected)}
+        rows.append(row | {"contacts": int(contacts[..., 1].max()), "compile_seconds": seconds})
 
-        def run(program: Any = program) -> object:
+        def step(program: Any = program) -> object:
             return jax.block_until_ready(program(*inputs))
 
-        subjects.append(Subject(setting.name, steps, run, seconds))
+        subjects.append(Subject(setting.name, len(qpos) * max(_HORIZONS), step, seconds))
     take_turns(subjects, arguments.repeats)
+    integrator = mujoco.mjtIntegrator(env.model.opt.integrator).name.removeprefix("mjINT_")
     used = subjects[0]
-    return {
-        "integrator": mujoco.mjtIntegrator(env.model.opt.integrator).name.removeprefix("mjINT_"),
-        "contacts_active": active,
-        "settings": {
-            subject.name: {
-                "errors": results[subject.name],
-                "speed": spread([a / b for a, b in zip(subject.rates, used.rates, strict=True)]),
-                "contacts": computed[subject.name],
-                "compile_seconds": subject.compile_seconds,
-            }
-            for subject in subjects
-        },
-    }
+    for subject, row in zip(subjects, rows, strict=True):
+        speed = spread([a / b for a, b in zip(subject.rates, used.rates, strict=True)])
+        row |= {"speed": speed.median, "speed_low": speed.low, "speed_high": speed.high}
+        row |= {"integrator": integrator, "contacts_active": active}
+        row["in_use"] = "yes" if subject is used else ""
+    return rows
 
 
-def print_table(console: Console, name: str, measured: dict[str, Any]) -> None:
+def print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     """Prints a robot's table."""
+    first = rows[0]
     table = Table(
-        title=f"{name}, integrator {measured['integrator']}; "
-        f"at most {measured['contacts_active']} contacts active",
+        title=f"{first['robot']}, integrator {first['integrator']}; "
+        f"at most {first['contacts_active']} contacts active",
         title_justify="left",
     )
     table.add_column("iterations / line search / contacts")
     horizons = [f"{horizon}: median, 95 %, worst" for horizon in _HORIZONS]
     for column in ("speed", *horizons, "contacts", "compiling"):
         table.add_column(column, justify="right")
-    for index, (setting, row) in enumerate(measured["settings"].items()):
+    for row in rows:
         table.add_row(
-            f"{setting} (in use)" if index == 0 else setting,
-            f"{row['speed']['median']:.2f}",
+            f"{row['setting']} (in use)" if row["in_use"] else row["setting"],
+            f"{row['speed']:.2f}",
             *(
-                ", ".join(f"{value:.0e}" for value in row["errors"][str(horizon)].values())
+                ", ".join(f"{row[f'error_{horizon}_{name}']:.0e}" for name in _QUANTILES)
                 for horizon in _HORIZONS
             ),
             str(row["contacts"]),
@@ -253,41 +248,28 @@ def print_table(console: Console, name: str, measured: dict[str, Any]) -> None:
     console.print(table)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = tyro.cli(Arguments, prog="python -m benchmarks.mjx_settings", args=given)
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-    now = datetime.datetime.now().astimezone()
-    try:
-        robots = names("--env", arguments.env, envs.names(), "all")
-        if min(arguments.states, arguments.repeats) < 1:
-            raise UserError("--states and --repeats must be at least 1")
-        if arguments.out is not None and not arguments.out.parent.is_dir():
-            raise UserError(f"--out: the folder {arguments.out.parent} does not exist")
-        measured = {}
-        for name in robots:
-            measured[name] = measure(name, arguments)
-            print_table(console, name, measured[name])
-    except (UserError, envs.ModelUnavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def run(arguments: Arguments, console: Console) -> list[dict[str, Any]]:
+    """Measures and prints; returns the rows of the table.
+
+    Raises:
+        UserError: an unknown name, or a size that is not positive.
+    """
+    found = []
+    at_least_one(arguments, "states", "repeats")
+    for name in chosen("--env", arguments.env, envs.names()):
+        rows = measure(name, arguments)
+        print_table(console, rows)
+        found += rows
     console.print(
         "Errors of qpos and qvel against C MuJoCo after so many control steps, relative to "
         "1 + the largest entry; speed relative to the setting in use."
     )
-    out = arguments.out or Path("runs") / f"mjx-settings-{now:%Y%m%d-%H%M%S}.json"
-    out.parent.mkdir(exist_ok=True)
-    report = {
-        "command": shlex.join(["python", "-m", "benchmarks.mjx_settings", *given]),
-        "date": now.isoformat(timespec="seconds"),
-        "machine": machine_facts(),
-        **system_facts(),
-        "robots": measured,
-    }
-    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    console.print(f"Written to {out}")
-    return 0
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    return results.program("mjx_solver", Arguments, run, argv)
 
 
 if __name__ == "__main__":
