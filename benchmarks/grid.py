@@ -18,14 +18,22 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
 
 from lamour_jax.errors import UserError
+from lamour_jax.files import write_json
 
 FORMAT_VERSION = 1
 # How often children are looked after [s], and how long they get to end when told to.
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
+# Without a terminal, a line of progress at most this often [s].
+_PLAIN_INTERVAL = 60.0
 # Exit status by which a training says that its input, here the folder, was wrong.
 _REFUSED = 2
 
@@ -42,6 +50,12 @@ class GridRun:
     @property
     def name(self) -> str:
         return f"{self.env}/{self.method}/{self.folder.name}"
+
+    @property
+    def settings(self) -> str:
+        """The name of its settings, which all seeds share."""
+        shared = f"{self.env}/{self.method}"
+        return shared if self.folder.name.startswith("seed_") else self.name
 
     @property
     def log(self) -> Path:
@@ -87,7 +101,7 @@ class GridFolder:
 
     Attributes:
         path: the folder.
-        content: of its `grid.json`: `configs` (settings without seed, by `env/method`) and
+        content: of its `grid.json`: `configs` (settings without seed, by `GridRun.settings`) and
             `invocations` (command, date and machine of each call).
     """
 
@@ -134,7 +148,7 @@ class GridFolder:
         """Takes the settings of further runs in, or refuses them.
 
         Args:
-            configs: settings without seed, by `env/method`.
+            configs: settings without seed, by `GridRun.settings`.
 
         Raises:
             UserError: the grid was made with other ones.
@@ -169,14 +183,12 @@ class GridFolder:
 
     def place(self, run: GridRun) -> tuple[int, int]:
         """Returns where `run` stands in a report: robots and methods as they were first named."""
-        return list(self.content["configs"]).index(f"{run.env}/{run.method}"), run.seed
+        return list(self.content["configs"]).index(run.settings), run.seed
 
     def note(self, invocation: dict[str, Any]) -> None:
         """Writes `grid.json`, with this call in it."""
         self.content["invocations"].append(invocation)
-        temporary = self._file.with_name(".grid.json.partial")
-        temporary.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self._file)
+        write_json(self._file, self.content)
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -208,8 +220,8 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-class Observer(Protocol):
-    """Is told what happens in the grid."""
+class Observer:
+    """Is told what happens in the grid; does nothing about it."""
 
     def begins(self, run: GridRun, *, resumed: bool) -> None: ...
 
@@ -222,34 +234,8 @@ class Observer(Protocol):
     def tick(self, running: list[GridRun]) -> None: ...
 
 
-# Runs that one process trains: seeds of one robot and method, mostly a single one.
-Together = tuple[GridRun, ...]
-
-# Returns the command line of a process; the second argument says whether its (then only) run's
-# folder is continued.
-CommandLine = Callable[[Together, bool], list[str]]
-
-
-def side_by_side(runs: list[GridRun]) -> list[Together]:
-    """Groups new runs that one program can train: consecutive seeds of a robot and a method."""
-    groups: list[Together] = []
-    for run in sorted(runs, key=lambda run: (runs.index(_first(run, runs)), run.seed)):
-        last = groups[-1][-1] if groups else None
-        follows = (
-            last is not None
-            and (last.env, last.method, last.seed + 1) == (run.env, run.method, run.seed)
-            and not has_begun(last)
-            and not has_begun(run)
-        )
-        if follows:
-            groups[-1] += (run,)
-        else:
-            groups.append((run,))
-    return groups
-
-
-def _first(run: GridRun, runs: list[GridRun]) -> GridRun:
-    return next(r for r in runs if (r.env, r.method) == (run.env, run.method))
+# Returns the command line of a run; the second argument says whether its folder is continued.
+CommandLine = Callable[[GridRun, bool], list[str]]
 
 
 def has_begun(run: GridRun) -> bool:
@@ -257,9 +243,141 @@ def has_begun(run: GridRun) -> bool:
     return (run.folder / "config.yaml").exists()
 
 
+class GridProgress(Observer):
+    """Tells the person at the terminal: live there, plain lines elsewhere."""
+
+    def __init__(self, console: Console, runs: list[GridRun], steps: dict[GridRun, int], jobs: int):
+        """Prepares the display.
+
+        Args:
+            console: where to print.
+            runs: all of the grid, finished ones included.
+            steps: environment steps that each trains for.
+            jobs: how many run at a time.
+        """
+        self._console = console
+        self._runs = runs
+        self._steps = steps
+        self._jobs = jobs
+        self._done = {run for run in runs if run.result() is not None}
+        self._failed: set[GridRun] = set()
+        # When each began in this call, and the steps that it had then.
+        self._began: dict[GridRun, tuple[float, int]] = {}
+        self._seconds_per_step: dict[str, float] = {}
+        for run in self._done:
+            result = run.result() or {}
+            if result.get("wall_seconds") and result.get("env_steps"):
+                rate = float(result["wall_seconds"]) / float(result["env_steps"])
+                self._seconds_per_step[run.env] = rate
+        self._last_plain = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
+
+    def __enter__(self) -> GridProgress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.update("")
+            self._live.stop()
+
+    def begins(self, run: GridRun, *, resumed: bool) -> None:
+        self._began[run] = (time.monotonic(), _steps_so_far(run) if resumed else 0)
+        self._say(f"▸ {run.name} {'goes on' if resumed else 'begins'}")
+
+    def finished(self, run: GridRun) -> None:
+        result = run.result() or {}
+        began, steps_then = self._began[run]
+        seconds = time.monotonic() - began
+        self._seconds_per_step[run.env] = seconds / max(1, self._steps[run] - steps_then)
+        self._done.add(run)
+        rate, retention = result.get("recovery_rate"), result.get("retention")
+        self._say(
+            f"  [green]✓[/green] {run.name} in {seconds:.0f} s: recovery rate {_figure(rate)}, "
+            f"retention {_figure(retention)}  {self._summary([])}"
+        )
+
+    def failed(self, run: GridRun, reason: str) -> None:
+        self._failed.add(run)
+        # What a run prints may hold brackets, which are no markup here.
+        said = escape(f"{reason} (all it said: {run.log})")
+        self._say(f"  [red]✗[/red] {run.name} failed: {said}")
+
+    def moved(self, run: GridRun, to: Path) -> None:
+        self._say(escape(f"  {run.folder} cannot be continued; it is now {to.name}"))
+
+    def tick(self, running: list[GridRun]) -> None:
+        if self._live:
+            self._live.update(self._table(running))
+        elif time.monotonic() - self._last_plain > _PLAIN_INTERVAL and running:
+            parts = [f"{run.name} {self._share(run):.0%}" for run in running]
+            self._say(f"  {', '.join(parts)}  {self._summary(running)}")
+
+    def seconds_left(self, running: list[GridRun]) -> float | None:
+        """Estimates the time until all runs are done; None before anything is known."""
+        now = time.monotonic()
+        rates = dict(self._seconds_per_step)
+        left = dict[GridRun, int]()
+        for run in self._runs:
+            if run in self._done | self._failed:
+                continue
+            left[run] = self._steps[run]
+            if run in running:
+                steps = _steps_so_far(run)
+                began, steps_then = self._began[run]
+                left[run] -= steps
+                if steps > steps_then:
+                    rates.setdefault(run.env, (now - began) / (steps - steps_then))
+        if not rates:
+            return None
+        # A robot that has not run yet is taken for an average one.
+        typical = sum(rates.values()) / len(rates)
+        seconds = [steps * rates.get(run.env, typical) for run, steps in left.items()]
+        return max(sum(seconds) / self._jobs, max(seconds, default=0.0))
+
+    def _summary(self, running: list[GridRun]) -> str:
+        left = self.seconds_left(running)
+        failed = f", {len(self._failed)} failed" if self._failed else ""
+        when = "" if left is None else f", about {_duration(left)} left"
+        return f"\\[{len(self._done)} of {len(self._runs)}{failed}{when}]"
+
+    def _share(self, run: GridRun) -> float:
+        return _steps_so_far(run) / self._steps[run]
+
+    def _table(self, running: list[GridRun]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for run in running:
+            filled = round(24 * self._share(run))
+            bar = f"[cyan]{'━' * filled}[/cyan][dim]{'━' * (24 - filled)}[/dim]"
+            table.add_row(f"  {run.name}", bar, f"{self._share(run):4.0%}")
+        table.add_row(f"  {self._summary(running)}")
+        return table
+
+    def _say(self, text: str) -> None:
+        self._last_plain = time.monotonic()
+        self._console.print(text)
+
+
+def _steps_so_far(run: GridRun) -> int:
+    rows = run.metrics()
+    return int(rows[-1].get("env_steps", 0)) if rows else 0
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 @dataclass
 class _Child:
-    runs: Together
+    run: GridRun
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     resumed: bool
@@ -279,8 +397,8 @@ class GridRunner:
         self._lock_descriptor = lock_descriptor
         self._running: list[_Child] = []
 
-    def run(self, runs: list[Together]) -> dict[GridRun, str]:
-        """Runs `runs`, each group in a process; returns why those failed that did.
+    def run(self, runs: list[GridRun]) -> dict[GridRun, str]:
+        """Runs `runs`; returns why those failed that did.
 
         Raises:
             KeyboardInterrupt: the user, or SIGTERM, stopped it; no child is left.
@@ -296,26 +414,25 @@ class GridRunner:
                         self._running.remove(child)
                         child.output.close()
                         self._end(child, failures)
-                    self._observer.tick([run for child in self._running for run in child.runs])
+                    self._observer.tick([child.run for child in self._running])
             finally:
                 self._stop()
         return failures
 
-    def _begin(self, runs: Together) -> None:
+    def _begin(self, run: GridRun) -> None:
         # Without its settings, a folder cannot be continued.
-        resumed = has_begun(runs[0])
-        for run in runs:
-            if not resumed and run.folder.exists() and any(run.folder.iterdir()):
-                self._move_aside(run)
-        self._start(runs, resumed)
+        resumed = has_begun(run)
+        if not resumed and run.folder.exists() and any(run.folder.iterdir()):
+            self._move_aside(run)
+        self._start(run, resumed)
 
-    def _start(self, runs: Together, resumed: bool) -> None:
+    def _start(self, run: GridRun, resumed: bool) -> None:
         slot = min(set(range(self._jobs)) - {child.slot for child in self._running})
-        runs[0].folder.parent.mkdir(parents=True, exist_ok=True)
-        output = runs[0].log.open("wb")
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        output = run.log.open("wb")
         with share_of_cores(slot, self._jobs):
             process = subprocess.Popen(
-                self._command_line(runs, resumed),
+                self._command_line(run, resumed),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -324,22 +441,19 @@ class GridRunner:
                 # Ctrl-C reaches this process alone, which then ends its children.
                 start_new_session=True,
             )
-        self._running.append(_Child(runs, process, output, resumed, slot))
-        for run in runs:
-            self._observer.begins(run, resumed=resumed)
+        self._running.append(_Child(run, process, output, resumed, slot))
+        self._observer.begins(run, resumed=resumed)
 
     def _end(self, child: _Child, failures: dict[GridRun, str]) -> None:
-        status, log = child.process.returncode, child.runs[0].log
+        status, run = child.process.returncode, child.run
         if status == _REFUSED and child.resumed:
-            self._move_aside(child.runs[0])
-            self._start(child.runs, resumed=False)
-            return
-        for run in child.runs:
-            if run.result() is not None:  # written last: of a group, some may have got so far
-                self._observer.finished(run)
-            else:
-                failures[run] = _reason(status, log) if status else "it ended without a result"
-                self._observer.failed(run, failures[run])
+            self._move_aside(run)
+            self._start(run, resumed=False)
+        elif run.result() is not None:
+            self._observer.finished(run)
+        else:
+            failures[run] = _reason(status, run.log) if status else "it ended without a result"
+            self._observer.failed(run, failures[run])
 
     def _move_aside(self, run: GridRun) -> None:
         number = 1

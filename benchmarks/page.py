@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmarks.charts import Series, forest_chart, line_chart
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
 from benchmarks.records import Record
-from benchmarks.statistics import Estimate
-from benchmarks.summary import OURS, SCORES, Cell, Summary
+from benchmarks.summary import OURS, SCORES, Band, Cell, Estimate, Summary
+from lamour_jax.files import write_text
 
 # By day and by night; distinct to the colour-blind as well. The same method has the same colour
 # on every page, and methods of the user's own take the further ones in turn.
@@ -42,6 +46,10 @@ _CHARTS = (
     ("full_return", "Return from the OOD start", "wall"),
 )
 
+# In SVG units; the page scales a chart to its column.
+_WIDTH, _HEIGHT = 440.0, 250.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 10.0, 10.0, 40.0
+
 
 def write_page(summary: Summary, records: list[Record], grid: dict[str, Any], path: Path) -> None:
     """Writes the page.
@@ -52,10 +60,7 @@ def write_page(summary: Summary, records: list[Record], grid: dict[str, Any], pa
         grid: the content of `grid.json`.
         path: the file.
     """
-    text = render_page(summary, records, grid)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, render_page(summary, records, grid))
 
 
 def render_page(summary: Summary, records: list[Record], grid: dict[str, Any]) -> str:
@@ -68,7 +73,6 @@ def render_page(summary: Summary, records: list[Record], grid: dict[str, Any]) -
         _broken(records),
         _rewards(records),
         _origin(records, grid),
-        _reading(),
     ]
     template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -209,7 +213,7 @@ def _figure(
     # Ours is drawn last, on top.
     order = sorted(bands, key=lambda method: method == OURS)
     drawn = line_chart(
-        [Series(method, f"--{method}", bands[method]) for method in order],
+        {method: bands[method] for method in order},
         f"{measure} of {env} over {against}",
         against,
         y_range=(0.0, 1.0) if name == "recovery_rate" else None,
@@ -264,38 +268,21 @@ def _reaching(cell: Cell, name: str, kind: str) -> str:
 def _improvement(summary: Summary) -> str:
     if not summary.improvement or len(summary.methods) < 2:
         return ""
-    # Over all robots where there are several, else of the one.
-    scope = None if None in summary.improvement else summary.envs[0]
-    by_method = summary.improvement[scope]
-    figures = []
-    for score, label in SCORES.items():
-        rows = [(other, f"--{other}", by_method[other][score]) for other in by_method]
-        chart = forest_chart(rows, f"Probability that {OURS} has a higher {label}")
-        figures.append(f"<figure><h4>{label.capitalize()}</h4>{chart}</figure>")
-    where = "all robots" if scope is None else escape(scope)
-    section = (
-        f"<h2>Probability of improvement of {OURS}, {where}</h2>"
-        '<p class="note">How likely a run of it scores above a run of the other method; a tie '
-        "counts half. At 0.5 there is no difference.</p>"
-        f'<div class="charts">{"".join(figures)}</div>'
-    )
-    return section if scope is not None else section + _improvement_table(summary)
-
-
-def _improvement_table(summary: Summary) -> str:
     head = "".join(f"<th>{escape(label)}</th>" for label in SCORES.values())
     rows = []
-    for env in summary.envs:
-        for other, estimates in summary.improvement[env].items():
+    for env, by_method in summary.improvement.items():
+        for other, estimates in by_method.items():
+            where = "all robots" if env is None else escape(env)
             shown = "".join(f"<td>{_estimate(estimates[score], 'rate')}</td>" for score in SCORES)
             rows.append(
-                f'<tr><th>{escape(env)}</th><td class="left">over {escape(other)}</td>{shown}</tr>'
+                f'<tr><th>{where}</th><td class="left">over {escape(other)}</td>{shown}</tr>'
             )
     return (
-        "<details><summary>Robot by robot</summary>"
+        f"<h2>Probability of improvement of {OURS}</h2>"
+        '<p class="note">How likely a run of it scores above a run of the other method; a tie '
+        "counts half. At 0.5 there is no difference.</p>"
         '<div class="card scroll"><table><thead><tr><th class="left">robot</th>'
         f'<th class="left"></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        "</details>"
     )
 
 
@@ -351,28 +338,6 @@ def _origin(records: list[Record], grid: dict[str, Any]) -> str:
     )
 
 
-def _reading() -> str:
-    return (
-        "<h2>How to read it</h2>"
-        "<p><strong>Recovery rate</strong>: share of episodes, run to their time limit with mean "
-        "actions, that are healthy in every one of the last fifth of their steps. <strong>Strict "
-        "rate</strong>: never unhealthy after the first healthy step. <strong>Wide "
-        "starts</strong>: random poses, settled under gravity. <strong>Steps and time to "
-        "90 %</strong>: of training, until the recovery rate reaches 90 % for good; a run that "
-        "never does counts with its whole training, and the figure is then a lower bound. "
-        "Evaluations are not part of training time. <strong>Control steps to recovery</strong>: "
-        "median over recovered episodes. <strong>Retention</strong>: return from ordinary starts "
-        "after recovery training, as a share of the original policy's. <strong>Return from the "
-        "OOD start</strong>: the original task's reward while healthy, over the whole episode "
-        "(<code>results.csv</code> has the official one too, which stops counting at the first "
-        "fall).</p>"
-        "<p>Aggregates are interquartile means over seeds. Intervals are 95 % percentile "
-        "bootstrap intervals, seeds resampled within each robot "
-        "(rliable; Agarwal et al., arXiv 2108.13264). With few seeds they are narrow by luck as "
-        "easily as by right: three seeds allow ten different resamples.</p>"
-    )
-
-
 def _row_head(method: str) -> str:
     kind = ' class="ours"' if method == OURS else ""
     name = escape(method)
@@ -401,3 +366,110 @@ def _format(value: float, kind: str) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Where data are drawn: the range of each axis."""
+
+    x_high: float
+    low: float
+    high: float
+
+    def points(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Returns places in the chart, `(points, 2)`."""
+        across = _LEFT + x / self.x_high * (_WIDTH - _LEFT - _RIGHT)
+        share = (np.clip(y, self.low, self.high) - self.low) / (self.high - self.low)
+        return np.stack([across, _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)], axis=1)
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Returns the place of one point."""
+        [(across, up)] = self.points(np.array([x]), np.array([y]))
+        return float(across), float(up)
+
+
+def line_chart(
+    bands: dict[str, Band],
+    title: str,
+    x_label: str,
+    y_range: tuple[float, float] | None = None,
+    x_scale: float = 1.0,
+    number: Callable[[float], str] = "{:g}".format,
+) -> str:
+    """Returns curves with their intervals, as SVG.
+
+    Args:
+        bands: curves by method, which is the CSS variable of their colour; empty ones are left out.
+        title: what is shown, for those who hear the page.
+        x_label: below the axis.
+        y_range: of the axis; the data's by default.
+        x_scale: abscissae are divided by this.
+        number: writes a tick of the y axis.
+    """
+    drawn = {name: band for name, band in bands.items() if np.isfinite(band.value).any()}
+    if not drawn:
+        return f'<p class="none">{escape(title)}: nothing was measured.</p>'
+    axes, y_ticks = _axes(drawn, y_range, x_scale)
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" aria-label="{escape(title)}">'
+    ]
+    for tick in y_ticks:
+        if axes.low <= tick <= axes.high:
+            _, y = axes.place(0.0, tick)
+            parts.append(f'<path class="grid" d="M{_LEFT:.0f} {y:.1f}H{_WIDTH - _RIGHT:.0f}"/>')
+            parts.append(_text(_LEFT - 7, y + 4, number(tick), "end"))
+    for tick in _ticks(0.0, axes.x_high):
+        if tick <= axes.x_high * 1.001:
+            x, _ = axes.place(tick, axes.low)
+            parts.append(_text(x, _HEIGHT - _BOTTOM + 17, f"{tick:g}", "middle"))
+    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 5, x_label, "middle", "label"))
+    parts += [_curve(name, band, axes, x_scale) for name, band in drawn.items()]
+    return "".join([*parts, "</svg>"])
+
+
+def _axes(
+    drawn: dict[str, Band], y_range: tuple[float, float] | None, x_scale: float
+) -> tuple[_Axes, list[float]]:
+    """Returns the axes of curves, and the ticks of the vertical one."""
+    x_high = max(float(np.max(band.x)) for band in drawn.values()) / x_scale or 1.0
+    if y_range is not None:
+        return _Axes(x_high, *y_range), _ticks(*y_range)
+    ys = np.concatenate([np.r_[band.value, band.low, band.high] for band in drawn.values()])
+    low, high = float(np.nanmin(ys)), float(np.nanmax(ys))
+    if high - low < 1e-9:
+        low, high = low - 1.0, high + 1.0
+    ticks = _ticks(low, high)
+    return _Axes(x_high, min(low, ticks[0]), max(high, ticks[-1])), ticks
+
+
+def _curve(name: str, band: Band, axes: _Axes, x_scale: float) -> str:
+    """Returns a curve, or a dot if there is one point, over its interval."""
+    x, color, outline = band.x / x_scale, f'style="--c:var(--{escape(name)})"', ""
+    there = np.isfinite(band.value)
+    known = there & np.isfinite(band.low) & np.isfinite(band.high)
+    if known.sum() > 1:
+        upper, lower = (axes.points(x[known], y[known]) for y in (band.high, band.low))
+        around = _points(np.concatenate([upper, lower[::-1]]))
+        outline = f'<polygon class="band" {color} points="{around}"/>'
+    points = axes.points(x[there], band.value[there])
+    title = f"<title>{escape(name)}</title>"
+    if len(points) > 1:
+        line = f'<polyline class="line" {color} points="{_points(points)}">{title}</polyline>'
+        return outline + line
+    [(across, up)] = points
+    return f'<circle class="dot" {color} r="3.5" cx="{across:.1f}" cy="{up:.1f}">{title}</circle>'
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in ticks]
+
+
+def _points(points: np.ndarray) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str:
+    return (
+        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    )

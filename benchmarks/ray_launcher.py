@@ -1,6 +1,6 @@
 """The grid's runs on many machines, through Ray: `--launcher ray`.
 
-Every group of runs is a Ray task on a whole node, or on a part of one; nodes need not be alike. All
+Every run is a Ray task on a whole node, or on a part of one; nodes need not be alike. All
 see the grid's folder under the same path, have this Python environment, and lock files across
 machines (as NFS 4 does). A node that dies takes its tasks with it; they are sent elsewhere, where a
 finished run is left alone and a broken one goes on from its checkpoint.
@@ -27,7 +27,6 @@ from benchmarks.grid import (
     GridRun,
     GridRunner,
     Observer,
-    Together,
     has_begun,
     share_of_cores,
 )
@@ -95,52 +94,42 @@ class _Outcome:
     """What a task brings back.
 
     Attributes:
-        failures: why those runs failed that did, by name.
-        moved: folders that were moved aside, and where to, by the run's name.
+        failure: why the run failed; empty if it did not.
+        moved: where folders were moved to.
     """
 
-    failures: dict[str, str] = field(default_factory=dict)
-    moved: list[tuple[str, Path]] = field(default_factory=list)
+    failure: str = ""
+    moved: list[Path] = field(default_factory=list)
 
 
-class _Recorder:
+class _Recorder(Observer):
     """The observer on a node: the one that prints is elsewhere."""
 
     def __init__(self, outcome: _Outcome):
         self._outcome = outcome
 
-    def begins(self, run: GridRun, *, resumed: bool) -> None: ...
-
-    def finished(self, run: GridRun) -> None: ...
-
     def failed(self, run: GridRun, reason: str) -> None:
-        self._outcome.failures[run.name] = reason
+        self._outcome.failure = reason
 
     def moved(self, run: GridRun, to: Path) -> None:
-        self._outcome.moved.append((run.name, to))
-
-    def tick(self, running: list[GridRun]) -> None: ...
+        self._outcome.moved.append(to)
 
 
-def run_group(command_line: CommandLine, runs: Together, share: Share) -> _Outcome:
-    """Runs on a node what of a group is not finished; a dead node's orphans are waited for."""
+def run_on_node(command_line: CommandLine, run: GridRun, share: Share) -> _Outcome:
+    """Runs on a node what is not finished; a dead node's orphan is waited for."""
     outcome = _Outcome()
     # The process is Ray's, and has this grid's tasks alone.
     for name, value in share.environment().items():
         os.environ.setdefault(name, value)
-    with _lock(runs[0]) as descriptor, share_of_cores(share.slot, share.slots):
-        todo = tuple(run for run in runs if run.result() is None)
-        # Runs that have begun side by side go on one by one.
-        alone = any(map(has_begun, todo))
-        groups: list[Together] = [(run,) for run in todo] if alone else [todo]
-        if todo:
-            GridRunner(command_line, _Recorder(outcome), 1, descriptor).run(groups)
+    with _lock(run) as descriptor, share_of_cores(share.slot, share.slots):
+        if run.result() is None:
+            GridRunner(command_line, _Recorder(outcome), 1, descriptor).run([run])
     return outcome
 
 
 @contextlib.contextmanager
 def _lock(run: GridRun) -> Iterator[int]:
-    """The group is this task's alone; its children hold the lock as long as they run."""
+    """The run is this task's alone; its process holds the lock as long as it runs."""
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     with run.folder.with_name(f".{run.folder.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -149,18 +138,18 @@ def _lock(run: GridRun) -> Iterator[int]:
 
 @dataclass
 class _Task:
-    """A group that has been sent.
+    """A run that has been sent.
 
     Attributes:
-        runs: the group.
+        run: which.
         node: where to, by its identifier in Ray.
         share: of the node.
-        resumed: whether its first run goes on.
+        resumed: whether it goes on.
         log_before: when its log was last written before that, if ever.
         begun: whether it has been seen to run.
     """
 
-    runs: Together
+    run: GridRun
     node: str
     share: Share
     resumed: bool
@@ -168,7 +157,7 @@ class _Task:
     begun: bool = False
 
     def writes(self) -> bool:
-        return _written(self.runs[0].log) != self.log_before
+        return _written(self.run.log) != self.log_before
 
 
 class RayRunner:
@@ -214,15 +203,15 @@ class RayRunner:
         ]
         return sorted(found, key=lambda place: place[1].slot)
 
-    def run(self, groups: list[Together]) -> dict[GridRun, str]:
-        """Runs `groups`, each as a task; returns why those runs failed that did.
+    def run(self, runs: list[GridRun]) -> dict[GridRun, str]:
+        """Runs `runs`, each as a task; returns why those failed that did.
 
         Raises:
             KeyboardInterrupt: the user stopped it; the tasks have been told to end.
         """
         failures = dict[GridRun, str]()
-        queue, sent = deque(groups), dict[Any, _Task]()
-        tries = dict.fromkeys(groups, 0)
+        queue, sent = deque(runs), dict[Any, _Task]()
+        tries = dict.fromkeys(runs, 0)
         try:
             while queue or sent:
                 self._send(queue, sent)
@@ -230,19 +219,17 @@ class RayRunner:
                 for reference, task in sent.items():
                     if not task.begun and (reference in done or task.writes()):
                         task.begun = True
-                        for run in task.runs:
-                            self._observer.begins(run, resumed=task.resumed)
+                        self._observer.begins(task.run, resumed=task.resumed)
                 for reference in done:
                     task = sent.pop(reference)
-                    outcome, lost = self._outcome(reference, task)
-                    tries[task.runs] += lost
-                    if lost and tries[task.runs] <= _RETRIES:
+                    outcome, lost = self._outcome(reference)
+                    tries[task.run] += lost
+                    if lost and tries[task.run] <= _RETRIES:
                         self._resting[task.node] = time.monotonic() + _REST_SECONDS
-                        queue.appendleft(task.runs)
+                        queue.appendleft(task.run)
                     else:
-                        self._end(outcome, task.runs, failures)
-                running = [task for task in sent.values() if task.begun]
-                self._observer.tick([run for task in running for run in task.runs])
+                        self._end(outcome, task.run, failures)
+                self._observer.tick([task.run for task in sent.values() if task.begun])
         except KeyboardInterrupt:
             for reference in sent:
                 self._ray.cancel(reference)
@@ -251,7 +238,7 @@ class RayRunner:
             raise
         return failures
 
-    def _send(self, queue: deque[Together], sent: dict[Any, _Task]) -> None:
+    def _send(self, queue: deque[GridRun], sent: dict[Any, _Task]) -> None:
         """Sends what waits to the parts of nodes that are free."""
         if not queue:
             return
@@ -263,11 +250,11 @@ class RayRunner:
             resting = self._resting.get(node, now) > now
             if resting or (node, share.slot) in taken or not queue:
                 continue
-            group = queue.popleft()
+            run = queue.popleft()
             # Before it is sent: a task may begin at once.
-            task = _Task(group, node, share, has_begun(group[0]), _written(group[0].log))
+            task = _Task(run, node, share, has_begun(run), _written(run.log))
             # Nodes have working directories of their own.
-            absolute = tuple(dataclasses.replace(run, folder=run.folder.resolve()) for run in group)
+            absolute = dataclasses.replace(run, folder=run.folder.resolve())
             remote = self._remote.options(
                 **share.options(),
                 max_retries=0,
@@ -282,26 +269,23 @@ class RayRunner:
         done, others = self._ray.wait(references, timeout=_POLL_SECONDS)
         return done, others
 
-    def _outcome(self, reference: Any, task: _Task) -> tuple[_Outcome, bool]:
+    def _outcome(self, reference: Any) -> tuple[_Outcome, bool]:
         """Returns what a task brought back, and whether it went down with its node or process."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(reference), False
         except errors.RayError as error:
             reason = str(error).strip().rpartition("\n")[2]
-            outcome = _Outcome({run.name: reason for run in task.runs})
-            return outcome, not isinstance(error, errors.RayTaskError)
+            return _Outcome(reason), not isinstance(error, errors.RayTaskError)
 
-    def _end(self, outcome: _Outcome, group: Together, failures: dict[GridRun, str]) -> None:
-        for run in group:
-            for name, to in outcome.moved:
-                if name == run.name:
-                    self._observer.moved(run, to)
-            if run.result() is not None:
-                self._observer.finished(run)
-            else:
-                failures[run] = outcome.failures.get(run.name, "it ended without a result")
-                self._observer.failed(run, failures[run])
+    def _end(self, outcome: _Outcome, run: GridRun, failures: dict[GridRun, str]) -> None:
+        for to in outcome.moved:
+            self._observer.moved(run, to)
+        if run.result() is not None:
+            self._observer.finished(run)
+        else:
+            failures[run] = outcome.failure or "it ended without a result"
+            self._observer.failed(run, failures[run])
 
 
 def _on_node() -> Callable[[bytes], Any]:
@@ -316,9 +300,9 @@ def _on_node() -> Callable[[bytes], Any]:
         if root not in sys.path:
             sys.path.insert(0, root)
         os.environ["PYTHONPATH"] = root
-        from benchmarks.ray_launcher import run_group
+        from benchmarks.ray_launcher import run_on_node
 
-        return run_group(*pickle.loads(content))
+        return run_on_node(*pickle.loads(content))
 
     return on_node
 

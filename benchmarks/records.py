@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.grid import GridRun
+from lamour_jax.files import write_text
 
 # The recovery rate whose first lasting reaching is timed.
 THRESHOLD = 0.9
@@ -134,23 +136,31 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
+def kept_row(record: Record) -> dict[str, Any]:
+    """Returns a run's row in the repository's table of methods."""
+    named = {
+        "robot": record.run.env,
+        "method": record.run.method,
+        "seed": record.run.seed,
+        "strict": record.measures["recovery_rate_strict"],
+        "sampled": record.measures["recovery_rate_sampled"],
+        "wide": record.measures["recovery_rate_wide"],
+        "steps_to_recovery": record.measures["median_steps_to_recovery"],
+    }
+    return record.measures | named
+
+
 def write_csv(records: list[Record], path: Path) -> None:
     """Writes `results.csv`: one row a run, empty fields for what was not measured."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["env", "method", "seed", "status", *MEASURES, *FACTS, "error"])
-        for record in records:
-            numbers = [record.measures.get(name, math.nan) for name in MEASURES]
-            writer.writerow(
-                [
-                    record.run.env,
-                    record.run.method,
-                    record.run.seed,
-                    record.status,
-                    *(repr(number) if math.isfinite(number) else "" for number in numbers),
-                    *(record.facts.get(name, "") for name in FACTS),
-                    record.error,
-                ]
-            )
-    temporary.replace(path)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["env", "method", "seed", "status", *MEASURES, *FACTS, "error"])
+    for record in records:
+        run = record.run
+        numbers = [record.measures.get(name, math.nan) for name in MEASURES]
+        measured = [repr(number) if math.isfinite(number) else "" for number in numbers]
+        facts = [record.facts.get(name, "") for name in FACTS]
+        writer.writerow(
+            [run.env, run.method, run.seed, record.status, *measured, *facts, record.error]
+        )
+    write_text(path, text.getvalue())

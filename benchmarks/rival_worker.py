@@ -1,6 +1,6 @@
 """A rival's own training or simulation, in a process and a Python of its own.
 
-Started by `benchmarks.rivals` inside the comparison environment (`benchmarks.compare_venv`): it
+Started by `benchmarks.rivals` inside the comparison environment: it
 imports `envs` and the rival, nothing of learning of ours. It reads one line for each measurement
 from standard input and answers one JSON line when it is done, so that both processes never compute
 at the same time.
@@ -26,21 +26,10 @@ def brax_ppo(settings: dict[str, Any], answer: Callable[..., None]) -> None:
     import jax
     from brax.training.agents.ppo import networks, train
 
-    import envs
-    from envs.adapters.brax_adapter import BraxEnv
-
     # As in our own training (`lamour_jax.system.set_precision`).
     jax.config.update("jax_default_matmul_precision", settings["precision"])
     begin = time.perf_counter()
     num_envs, unroll_length = settings["num_envs"], settings["unroll_length"]
-    env = BraxEnv(
-        envs.load(
-            settings["env"],
-            start=settings["start"],
-            engine=settings["engine"],
-            num_envs=num_envs,
-        )
-    )
     # Brax's minibatches are whole pieces of trajectories: as many as hold our transitions.
     pieces = max(1, min(num_envs, settings["minibatch_size"] // unroll_length))
     while num_envs % pieces:
@@ -62,8 +51,9 @@ def brax_ppo(settings: dict[str, Any], answer: Callable[..., None]) -> None:
         if not sys.stdin.readline():
             raise SystemExit
 
+    hidden_sizes = tuple(settings["hidden_sizes"])
     train.train(
-        env,
+        _brax_env(settings),
         num_timesteps=epochs_without_end * num_envs * unroll_length,
         num_evals=epochs_without_end + 1,
         run_evals=False,
@@ -78,11 +68,26 @@ def brax_ppo(settings: dict[str, Any], answer: Callable[..., None]) -> None:
         normalize_observations=True,
         network_factory=functools.partial(
             networks.make_ppo_networks,
-            policy_hidden_layer_sizes=tuple(settings["hidden_sizes"]),
-            value_hidden_layer_sizes=tuple(settings["hidden_sizes"]),
+            policy_hidden_layer_sizes=hidden_sizes,
+            value_hidden_layer_sizes=hidden_sizes,
             # Named alike: those of `lamour_jax.ppo.networks.ACTIVATIONS`.
             activation=getattr(jax.nn, settings["activation"]),
         ),
+    )
+
+
+def _brax_env(settings: dict[str, Any]) -> Any:
+    """Returns our environment through the Brax adapter."""
+    import envs
+    from envs.adapters.brax_adapter import BraxEnv
+
+    return BraxEnv(
+        envs.load(
+            settings["env"],
+            start=settings["start"],
+            engine=settings["engine"],
+            num_envs=settings["num_envs"],
+        )
     )
 
 

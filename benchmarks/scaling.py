@@ -15,10 +15,6 @@ As `benchmarks.throughput` does, all sizes are measured in turns in one process.
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import json
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +22,16 @@ from typing import Any
 
 import jax
 import matplotlib
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import subjects
-from benchmarks.throughput import machine_facts, sizes, spread, take_turns
+from benchmarks import results, subjects
+from benchmarks.options import at_least_one, chosen, sizes
+from benchmarks.subjects import Subject, spread, take_turns
 from envs.physics.choice import ENGINES, resolve
-from lamour_jax.config import preset
 from lamour_jax.errors import UserError
 from lamour_jax.policies import originals
-from lamour_jax.system import system_facts
+from lamour_jax.robot_settings import preset
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -64,56 +59,45 @@ class Arguments:
     device_envs: int = 64
     """Environments that are spread over the devices; in a second series, on each of them."""
     device_minibatch: int = 0
-    """Transitions of a gradient step then, and in the second series on each; the preset's if 0."""
+    """Transitions of a gradient step then, and in the second series on each; the robot's if 0."""
     unroll_length: int = 32
     """Control steps of each environment in one measurement."""
     repeats: int = 5
     """Turns: measurements of each size."""
     out: Path | None = None
-    """JSON file to write, the plot beside it; runs/scaling-<time>.json by default."""
+    """CSV file to write, the plot beside it; runs/scaling-<time>.csv by default."""
+    keep: bool = False
+    """Add the measurements to benchmarks/results/scaling.csv."""
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One thing that is varied.
+class Point:
+    """One size: of it, `value` is what its axis varies; a minibatch of 0 is the robot's."""
 
-    Attributes:
-        name: as shown.
-        values: its sizes.
-        points: `(num_envs, hidden units, devices)` of each size.
-        minibatches: transitions of a gradient step of each size; without any, the preset's.
-    """
-
-    name: str
-    values: list[int]
-    points: list[tuple[int, int, int]]
-    minibatches: tuple[int, ...] = ()
+    value: int
+    num_envs: int = _NUM_ENVS
+    hidden_units: int = _HIDDEN
+    devices: int = 1
+    minibatch: int = 0
 
 
-def axes(arguments: Arguments) -> list[Axis]:
-    """Returns what is varied, checked.
+def axes(arguments: Arguments) -> dict[str, list[Point]]:
+    """Returns what is varied, checked: the sizes by the name of their axis.
 
     Raises:
         UserError: an unknown name, or a size that is not a positive number.
     """
-    for option, name, known in (
-        ("--env", arguments.env, originals.names()),
-        ("--engine", arguments.engine, ENGINES),
-    ):
-        if name not in known:
-            raise UserError(f"unknown {option} {name!r}; known: {', '.join(known)}")
-    for option in ("unroll_length", "repeats", "device_envs"):
-        if getattr(arguments, option) < 1:
-            name = option.replace("_", "-")
-            raise UserError(f"--{name} must be at least 1, not {getattr(arguments, option)}")
-    if arguments.out is not None and not arguments.out.parent.is_dir():
-        raise UserError(f"--out {arguments.out}: the folder {arguments.out.parent} does not exist")
-    num_envs = sizes("--num-envs", arguments.num_envs)
-    hidden = sizes("--hidden", arguments.hidden)
-    chosen = [
-        Axis("environments", num_envs, [(count, _HIDDEN, 1) for count in num_envs]),
-        Axis("hidden units", hidden, [(_NUM_ENVS, units, 1) for units in hidden]),
-    ]
+    chosen("--env", arguments.env, originals.names(), and_all=False)
+    chosen("--engine", arguments.engine, ENGINES, and_all=False)
+    at_least_one(arguments, "unroll_length", "repeats", "device_envs")
+    found = {
+        "environments": [
+            Point(count, num_envs=count) for count in sizes("--num-envs", arguments.num_envs)
+        ],
+        "hidden units": [
+            Point(units, hidden_units=units) for units in sizes("--hidden", arguments.hidden)
+        ],
+    }
     if arguments.devices:
         devices = sizes("--devices", arguments.devices)
         if max(devices) > len(jax.devices()):
@@ -122,130 +106,114 @@ def axes(arguments: Arguments) -> list[Axis]:
         minibatch = minibatch or preset(arguments.env, "recovery").ppo.minibatch_size
         if minibatch < 1:
             raise UserError(f"--device-minibatch must be at least 1, not {minibatch}")
-        chosen += [
-            Axis(
-                "devices",
-                devices,
-                [(count, _HIDDEN, number) for number in devices],
-                (minibatch,) * len(devices),
-            ),
-            Axis(
-                f"devices, {count:,} environments on each",
-                devices,
-                [(count * number, _HIDDEN, number) for number in devices],
-                tuple(minibatch * number for number in devices),
-            ),
+        found["devices"] = [Point(n, count, devices=n, minibatch=minibatch) for n in devices]
+        found[f"devices, {count:,} environments on each"] = [
+            Point(n, count * n, devices=n, minibatch=minibatch * n) for n in devices
         ]
-    return chosen
+    return found
 
 
-def measure(axis: Axis, arguments: Arguments) -> list[dict[str, Any]]:
-    """Returns, for each size of an axis, seconds per 1,000 environment steps and memory."""
-    measured = []
-    minibatches = axis.minibatches or (0,) * len(axis.points)
-    for (num_envs, units, devices), minibatch in zip(axis.points, minibatches, strict=True):
-        workload = subjects.make_workload(
-            arguments.env,
-            arguments.engine,
-            num_envs,
-            arguments.unroll_length,
-            (units, units),
-            devices,
-            minibatch,
-        )
-        training = subjects.Training(workload)
-        measured.append([subjects.environment(workload), training.acting(), training.training()])
-    take_turns([subject for group in measured for subject in group], arguments.repeats)
-    return [
-        {
-            "num_envs": num_envs,
-            "hidden_units": units,
-            "devices": devices,
-            "bytes_per_env": group[-1].bytes_per_env,
-            "compile_seconds": group[-1].compile_seconds,
-            "seconds_per_1000_steps": {
-                subject.name: spread([1000 / rate for rate in subject.rates]) for subject in group
-            },
+def measure(axis: str, points: list[Point], arguments: Arguments) -> list[dict[str, Any]]:
+    """Returns, for each size of an axis, milliseconds per 1,000 environment steps and memory."""
+    measured = [_parts(point, arguments) for point in points]
+    take_turns([subject for parts in measured for subject in parts], arguments.repeats)
+    found = []
+    for point, parts in zip(points, measured, strict=True):
+        row: dict[str, Any] = {
+            "robot": arguments.env,
+            "engine": resolve(arguments.engine),
+            "axis": axis,
+            "value": point.value,
+            "num_envs": point.num_envs,
+            "hidden_units": point.hidden_units,
+            "devices": point.devices,
+            "compile_seconds": parts[-1].compile_seconds,
+            "bytes_per_env": parts[-1].bytes_per_env,
         }
-        for (num_envs, units, devices), group in zip(axis.points, measured, strict=True)
-    ]
+        for subject in parts:
+            cost = spread([1e6 / rate for rate in subject.rates])
+            row[f"{subject.name}_ms"] = cost.median
+            row[f"{subject.name}_low"], row[f"{subject.name}_high"] = cost.low, cost.high
+        found.append(row)
+    return found
 
 
-def print_table(console: Console, axis: Axis, points: list[dict[str, Any]]) -> None:
+def _parts(point: Point, arguments: Arguments) -> list[Subject]:
+    workload = subjects.make_workload(
+        arguments.env,
+        arguments.engine,
+        point.num_envs,
+        arguments.unroll_length,
+        (point.hidden_units,) * 2,
+        point.devices,
+        point.minibatch,
+    )
+    training = subjects.Training(workload)
+    return [subjects.environment(workload), training.acting(), training.training()]
+
+
+def print_table(console: Console, axis: str, measured: list[dict[str, Any]]) -> None:
     """Prints what an axis costs, in milliseconds per 1,000 environment steps."""
-    table = Table(title=f"ms per 1,000 environment steps, by {axis.name}", title_justify="left")
-    for column in (axis.name, *_PARTS.values(), "memory/env", "compiling"):
+    table = Table(title=f"ms per 1,000 environment steps, by {axis}", title_justify="left")
+    for column in (axis, *_PARTS.values(), "memory/env", "compiling"):
         table.add_column(column, justify="right")
-    for value, point in zip(axis.values, points, strict=True):
-        cost, memory = point["seconds_per_1000_steps"], point["bytes_per_env"]
+    for row in measured:
+        memory = row["bytes_per_env"]
         table.add_row(
-            f"{value:,}",
-            *(f"{1000 * cost[part]['median']:.1f}" for part in _PARTS),
+            f"{row['value']:,}",
+            *(f"{row[f'{part}_ms']:.1f}" for part in _PARTS),
             "" if memory is None else f"{memory / 1024:.1f} KiB",
-            f"{point['compile_seconds']:.1f} s",
+            f"{row['compile_seconds']:.1f} s",
         )
     console.print(table)
 
 
-def plot(report: dict[str, Any], chosen: list[Axis], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Draws the cost of each part over each axis, quartiles shaded."""
-    figure, panels = plt.subplots(1, len(chosen), figsize=(5.2 * len(chosen), 3.8), sharey=True)
-    for axis, panel in zip(chosen, panels, strict=True):
-        points = report["axes"][axis.name]
+    measured = {
+        axis: [row for row in rows if row["axis"] == axis]
+        for axis in dict.fromkeys(row["axis"] for row in rows)
+    }
+    figure, panels = plt.subplots(1, len(measured), figsize=(5.2 * len(measured), 3.8), sharey=True)
+    for (axis, points), panel in zip(measured.items(), panels, strict=True):
+        values = [row["value"] for row in points]
         for part, label in _PARTS.items():
-            costs = [point["seconds_per_1000_steps"][part] for point in points]
             low, middle, high = (
-                [1000 * cost[which] for cost in costs] for which in ("low", "median", "high")
+                [row[f"{part}_{k}"] for row in points] for k in ("low", "ms", "high")
             )
-            [line] = panel.plot(axis.values, middle, marker="o", label=label)
-            panel.fill_between(axis.values, low, high, color=line.get_color(), alpha=0.2)
+            [line] = panel.plot(values, middle, marker="o", label=label)
+            panel.fill_between(values, low, high, color=line.get_color(), alpha=0.2)
         panel.set_xscale("log", base=2)
-        panel.set_xticks(axis.values, [f"{value:,}" for value in axis.values])
+        panel.set_xticks(values, [f"{value:,}" for value in values])
         panel.set_xticks([], minor=True)
-        panel.set_xlabel(axis.name)
+        panel.set_xlabel(axis)
         panel.grid(alpha=0.3)
     panels[0].set_ylim(bottom=0)  # of all, but only once all are drawn
     panels[0].set_ylabel("ms per 1,000 environment steps")
     panels[0].legend()
-    engine, device = report["engine"], report["device"]
-    figure.suptitle(f"{report['arguments']['env']} on {engine}, {device}")
+    figure.suptitle(f"{rows[0]['robot']} on {rows[0]['engine']}")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
+def run(arguments: Arguments, console: Console) -> list[dict[str, Any]]:
+    """Measures and prints; returns the rows of the table.
+
+    Raises:
+        UserError: as `axes`.
+    """
+    found = []
+    for axis, points in axes(arguments).items():
+        rows = measure(axis, points, arguments)
+        print_table(console, axis, rows)
+        found += rows
+    return found
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = tyro.cli(Arguments, prog="python -m benchmarks.scaling", args=given)
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-    now = datetime.datetime.now().astimezone()
-    try:
-        chosen = axes(arguments)
-        machine, facts = machine_facts(), system_facts()
-        measured = {}
-        for axis in chosen:
-            measured[axis.name] = measure(axis, arguments)
-            print_table(console, axis, measured[axis.name])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    report = {
-        "command": shlex.join(["python", "-m", "benchmarks.scaling", *given]),
-        "date": now.isoformat(timespec="seconds"),
-        "machine": machine,
-        **facts,
-        "engine": resolve(arguments.engine),
-        "arguments": {k: v for k, v in dataclasses.asdict(arguments).items() if k != "out"},
-        "peak_device_bytes": subjects.peak_device_bytes(),
-        "axes": measured,
-    }
-    out = arguments.out or Path("runs") / f"scaling-{now:%Y%m%d-%H%M%S}.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    plot(report, chosen, out.with_suffix(".png"))
-    console.print(f"Written to {out} and {out.with_suffix('.png')}")
-    return 0
+    return results.program("scaling", Arguments, run, argv, plot)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from envs import RecoveryEnv
 from envs.physics.mjx_engine import MjxEngine
 from envs.physics.mujoco_engine import available_cores
 from lamour_jax import policies
-from lamour_jax.config import RunConfig, preset, validate
+from lamour_jax.config import RunConfig, validate
 from lamour_jax.errors import UserError
 from lamour_jax.methods import Ingredients, make_objective
 from lamour_jax.placement import for_run
@@ -31,6 +31,7 @@ from lamour_jax.ppo import noise
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.learner import Learner, TrainState
 from lamour_jax.ppo.rollout import collect
+from lamour_jax.robot_settings import preset
 from lamour_jax.system import set_precision
 from reward_codegen import compile_reward
 
@@ -68,6 +69,32 @@ class Subject:
         begin = time.perf_counter()
         self.run()
         self.rates.append(self.env_steps / (time.perf_counter() - begin))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: list[float]) -> Spread:
+    """Returns the median of values, and the quartiles around it."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return Spread(median, low, high)
+
+
+def take_turns(measured: list[Subject], repeats: int) -> None:
+    """Measures each subject `repeats` times, all of them in every turn, warmed up."""
+    for subject in measured:
+        subject.run()
+    for turn in range(repeats):
+        # Whoever comes first differs, so that nobody always follows the same neighbour.
+        start = turn % len(measured)
+        for subject in measured[start:] + measured[:start]:
+            subject.measure()
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import recovery
-from benchmarks.grid import GridFolder, GridRun, GridRunner, Together
-from benchmarks.grid_progress import GridProgress
+from benchmarks import recovery, results
+from benchmarks.grid import GridFolder, GridRun
+from benchmarks.options import chosen
 from benchmarks.records import Record, read_record
+from benchmarks.recovery import Call, Plan, Report
 from lamour_jax import train
 from lamour_jax.config import RunConfig
 from lamour_jax.errors import UserError
@@ -34,26 +34,29 @@ from lamour_jax.methods import METHODS
 SEED = 100
 # Rates that differ by less are taken for equal [share of episodes].
 _RESOLUTION = 0.05
+_FIGURES = ("late_recovery_rate", "recovery_rate", "steps_to_90", "retention")
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Try the same few numbers for every method on every robot, each in a short training."""
 
-    envs: str | None = None
-    """all (whose original policy ships), or robots: ant,hopper. All by default."""
-    methods: str | None = None
-    """all, or methods: lamour,env. All by default."""
+    envs: str = "all"
+    """all (whose original policy ships), or robots: ant,hopper."""
+    methods: str = "all"
+    """all, or methods: lamour,env."""
     out: Path = Path("runs/sweep")
     """Folder of the sweep, new or to go on with."""
     share: float = 0.25
-    """Length of each training, as a share of the preset's."""
+    """Length of each training, as a share of the robot's own."""
     jobs: int = 1
     """Runs at a time; they share the machine's cores."""
     engine: str = "auto"
     """Physics engine: auto, mujoco, mjx or mjx-warp."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Any setting of every run's config.yaml: --set evaluation.episodes=64 (repeat for more)."""
+    keep: bool = False
+    """Add the candidates to benchmarks/results/sweep.csv."""
 
 
 def candidates(config: RunConfig) -> dict[str, tuple[str, ...]]:
@@ -80,25 +83,6 @@ def candidates(config: RunConfig) -> dict[str, tuple[str, ...]]:
     return tried
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the arguments mean: how each run is trained, and with which settings."""
-
-    trainings: dict[GridRun, train.Arguments]
-    configs: dict[GridRun, RunConfig]
-
-    def recorded(self) -> dict[str, dict[str, Any]]:
-        """Returns the settings as `grid.json` has them."""
-        return {
-            run.name: json.loads(json.dumps(dataclasses.asdict(config)))
-            for run, config in self.configs.items()
-        }
-
-    def command_line(self, runs: Together, resumed: bool) -> list[str]:
-        """Returns the command of the process that trains a run."""
-        return recovery.command_line(self.trainings[runs[0]], runs, resumed)
-
-
 def make_plan(arguments: Arguments) -> Plan:
     """Returns what the arguments mean, everything checked.
 
@@ -108,36 +92,33 @@ def make_plan(arguments: Arguments) -> Plan:
     """
     if not 0.0 < arguments.share <= 1.0:
         raise UserError(f"--share must be above 0 and at most 1, not {arguments.share:g}")
-    common = recovery.make_plan(
-        recovery.Arguments(
-            envs=arguments.envs,
-            methods=arguments.methods,
-            seeds=f"{SEED},{SEED}",
-            jobs=arguments.jobs,
-            engine=arguments.engine,
-            set=arguments.set,
-        )
-    )
-    trainings: dict[GridRun, train.Arguments] = {}
-    configs: dict[GridRun, RunConfig] = {}
-    for env in common.envs:
-        for method in common.methods:
-            whole = common.configs[env, method]
-            # In a shorter training the noise shall narrow over as many steps as in the whole one,
-            # as far as it has them.
-            annealing = min(1.0, whole.ppo.annealing / arguments.share)
-            for name, assignments in candidates(whole).items():
-                run = GridRun(env, method, SEED, arguments.out / env / method / name)
-                trainings[run] = dataclasses.replace(
-                    common.training,
-                    env=env,
-                    method=method,
-                    seed=SEED,
-                    steps=max(whole.ppo.batch_size, round(arguments.share * whole.steps)),
-                    set=(f"ppo.annealing={annealing:g}", *arguments.set, *assignments),
-                )
-                configs[run] = train.resolve(trainings[run])
-    return Plan(trainings, configs)
+    if arguments.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, not {arguments.jobs}")
+    recovery.refuse_own_options(arguments.set)
+    methods = chosen("--methods", arguments.methods, METHODS)
+    plan = Plan({}, {})
+    for env in recovery.choose_envs(arguments.envs, methods):
+        for method in methods:
+            training = train.Arguments(
+                env=env, method=method, seed=SEED, engine=arguments.engine, set=arguments.set
+            )
+            _add_candidates(plan, training, arguments)
+    recovery.need_originals(plan.configs.values())
+    return plan
+
+
+def _add_candidates(plan: Plan, training: train.Arguments, arguments: Arguments) -> None:
+    whole = train.resolve(training)
+    # In a shorter training the noise shall narrow over as many steps as in the whole one, as far
+    # as it has them.
+    annealing = min(1.0, whole.ppo.annealing / arguments.share)
+    steps = max(whole.ppo.batch_size, round(arguments.share * whole.steps))
+    for name, assignments in candidates(whole).items():
+        folder = arguments.out / training.env / training.method / name
+        run = GridRun(training.env, training.method, SEED, folder)
+        settings = (f"ppo.annealing={annealing:g}", *arguments.set, *assignments)
+        plan.trainings[run] = dataclasses.replace(training, steps=steps, set=settings)
+        plan.configs[run.settings] = train.resolve(plan.trainings[run])
 
 
 def score(record: Record) -> tuple[float, float]:
@@ -168,24 +149,18 @@ def best(records: list[Record]) -> Record:
     return max(records, key=score)
 
 
-def report(records: dict[tuple[str, str], list[Record]], path: Path, console: Console) -> None:
-    """Writes `sweep.csv`, one row a candidate, and shows the same as a table."""
-    columns = ("late_recovery_rate", "recovery_rate", "steps_to_90", "retention")
-    table = Table("robot", "method", "candidate", *columns, "best")
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["env", "method", "candidate", *columns, "best"])
-        for (env, method), tried in records.items():
-            chosen = best(tried)
-            for record in tried:
-                late = score(record)[0]
-                numbers = [late, *(record.measures.get(name, np.nan) for name in columns[1:])]
-                row = [env, method, record.run.folder.name, *map(_figure, numbers)]
-                row.append("best" if record is chosen and late >= 0.0 else record.error)
-                writer.writerow(row)
-                table.add_row(*row)
-    console.print(table)
-    console.print(f"Written to {path}", markup=False)
+def rows(records: list[Record]) -> list[dict[str, str]]:
+    """Returns a row a candidate, of the candidates of a robot and a method."""
+    chosen_one, found = best(records), []
+    for record in records:
+        late = score(record)[0]
+        figures = [late, *(record.measures.get(name, np.nan) for name in _FIGURES[1:])]
+        run = record.run
+        row = {"robot": run.env, "method": run.method, "candidate": run.folder.name}
+        row |= dict(zip(_FIGURES, map(_figure, figures), strict=True))
+        row["best"] = "best" if record is chosen_one and late >= 0.0 else record.error
+        found.append(row)
+    return found
 
 
 def _figure(number: float) -> str:
@@ -194,54 +169,40 @@ def _figure(number: float) -> str:
     return f"{number:.2f}" if number < 10.0 else f"{number:.0f}"
 
 
-def run_sweep(arguments: Arguments, plan: Plan, invocation: dict[str, Any]) -> int:
-    """Runs what is not finished and writes the report; returns the exit status."""
-    # The table does not fit into the 80 columns that a file is taken to have.
-    width = None if sys.stdout.isatty() else 120
-    console = Console(highlight=False, soft_wrap=True, width=width)
-    folder = GridFolder(arguments.out)
-    runs = list(plan.configs)
-    try:
-        folder.agree(plan.recorded())
-        todo = [run for run in runs if run.result() is None]
-        count = f"{len(runs)} runs in {arguments.out}: {len(runs) - len(todo)} finished"
-        console.print(count, markup=False)
-        failures: dict[GridRun, str] = {}
-        if todo:
-            folder.note(invocation)
-            steps = {
-                run: config.iterations * config.ppo.batch_size
-                for run, config in plan.configs.items()
-            }
-            with GridProgress(console, runs, steps, arguments.jobs) as progress:
-                runner = GridRunner(
-                    plan.command_line, progress, arguments.jobs, folder.lock_descriptor
-                )
-                failures = runner.run([(run,) for run in todo])
+def reporting(arguments: Arguments, given: list[str]) -> Report:
+    """Returns what writes `sweep.csv`, one row a candidate, and shows the same as a table."""
+
+    def report(folder: GridFolder, failures: dict[GridRun, str], console: Console) -> None:
         # Those of earlier calls as well.
-        records: dict[tuple[str, str], list[Record]] = {}
+        tried: dict[tuple[str, str], list[Record]] = {}
         for name in folder.content["configs"]:
             env, method, _ = name.split("/")
-            run = GridRun(env, method, SEED, arguments.out / name)
-            records.setdefault((env, method), []).append(read_record(run, failures.get(run)))
-        report(records, arguments.out / "sweep.csv", console)
-    except KeyboardInterrupt:
-        console.print(f"Stopped. Go on by: {invocation['command']}", markup=False)
-        return 130
-    finally:
-        folder.close()
-    for run, reason in failures.items():
-        print(f"failed: {run.name}: {reason}", file=sys.stderr)
-    return 1 if failures else 0
+            run = GridRun(env, method, SEED, folder.path / name)
+            tried.setdefault((env, method), []).append(read_record(run, failures.get(run)))
+        found = [row for records in tried.values() for row in rows(records)]
+        path = folder.path / "sweep.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, found[0])
+            writer.writeheader()
+            writer.writerows(found)
+        table = Table(*found[0])
+        for row in found:
+            table.add_row(*row.values())
+        console.print(table)
+        console.print(f"Written to {path}", markup=False)
+        if arguments.keep:
+            results.keep("sweep", found, results.command_line("benchmarks.sweep", given))
+
+    return report
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     given = sys.argv[1:] if argv is None else argv
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.sweep", args=given)
-    invocation = recovery.describe_call("benchmarks.sweep", given, arguments.jobs)
     try:
-        return run_sweep(arguments, make_plan(arguments), invocation)
+        call = Call("benchmarks.sweep", given, arguments.out, arguments.jobs)
+        return recovery.run_grid(make_plan(arguments), call, reporting(arguments, given))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

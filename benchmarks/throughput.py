@@ -9,29 +9,21 @@ alike, and the ratios, taken turn by turn, are what is worth quoting. Compilatio
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime
-import json
 import os
-import platform
 import resource
-import shlex
-import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import compare_venv, rivals, subjects
-from benchmarks.subjects import Subject, Workload
+from benchmarks import results, rivals, subjects
+from benchmarks.options import at_least_one, chosen, sizes
+from benchmarks.subjects import Subject, Workload, spread, take_turns
 from envs.physics.choice import ENGINES
-from envs.physics.mujoco_engine import available_cores
-from lamour_jax.errors import UserError
 from lamour_jax.policies import originals
 from lamour_jax.system import system_facts
 
@@ -81,7 +73,9 @@ class Arguments:
     compare: str = "rollout"
     """What to compare with: rollout, engine, mjx, mjx-default, brax, envpool; none for nothing."""
     out: Path | None = None
-    """JSON file to write; runs/throughput-<time>.json by default."""
+    """CSV file to write; runs/throughput-<time>.csv by default."""
+    keep: bool = False
+    """Add the measurements to benchmarks/results/throughput.csv."""
 
 
 @dataclass(frozen=True)
@@ -99,95 +93,40 @@ def make_plan(arguments: Arguments) -> Plan:
     Raises:
         UserError: an unknown name (the known ones are listed), or a size that is not positive.
     """
-    envs = names("--env", arguments.env, originals.names(), "all")
-    names("--engine", arguments.engine, ENGINES)
-    compare = (
-        [] if arguments.compare == "none" else names("--compare", arguments.compare, COMPARISONS)
-    )
-    for option in ("unroll_length", "repeats"):
-        value = getattr(arguments, option)
-        if value < 1:
-            raise UserError(f"--{option.replace('_', '-')} must be at least 1, not {value}")
-    if arguments.out is not None and not arguments.out.parent.is_dir():
-        raise UserError(f"--out {arguments.out}: the folder {arguments.out.parent} does not exist")
+    envs = chosen("--env", arguments.env, originals.names())
+    chosen("--engine", arguments.engine, ENGINES, and_all=False)
+    compare = []
+    if arguments.compare != "none":
+        compare = chosen("--compare", arguments.compare, COMPARISONS, and_all=False)
+    at_least_one(arguments, "unroll_length", "repeats")
     if {"brax", "envpool"} & set(compare):
-        compare_venv.python()
+        rivals.python()
     return Plan(envs, sizes("--num-envs", arguments.num_envs), compare)
-
-
-def sizes(option: str, given: str) -> list[int]:
-    """Returns the numbers in `256,1024`.
-
-    Raises:
-        UserError: something else, or a number below 1.
-    """
-    try:
-        numbers = [int(part) for part in given.split(",")]
-    except ValueError:
-        numbers = [0]
-    if min(numbers) < 1:
-        raise UserError(f"{option} must be numbers of at least 1 as in 256,1024, not {given!r}")
-    return list(dict.fromkeys(numbers))
-
-
-def names(option: str, given: str, known: Iterable[str], everything: str = "") -> list[str]:
-    """Returns the known names in `a,b`, all of them for the word `everything`.
-
-    Raises:
-        UserError: an unknown name; the known ones are listed.
-    """
-    known = list(known)
-    if given == everything:
-        return known
-    chosen = [name.strip() for name in given.split(",")]
-    for name in chosen:
-        if name not in known:
-            listed = [everything, *known] if everything else known
-            raise UserError(f"unknown {option} {name!r}; known: {', '.join(listed)}")
-    return list(dict.fromkeys(chosen))
-
-
-def take_turns(measured: list[Subject], repeats: int) -> None:
-    """Measures each subject `repeats` times, all of them in every turn, warmed up."""
-    for subject in measured:
-        subject.run()
-    for turn in range(repeats):
-        # Whoever comes first differs, so that nobody always follows the same neighbour.
-        start = turn % len(measured)
-        for subject in measured[start:] + measured[:start]:
-            subject.measure()
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Returns the median, and the quartiles around it."""
-    if len(values) == 1:
-        return {"median": values[0], "low": values[0], "high": values[0]}
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return {"median": median, "low": low, "high": high}
 
 
 def rows(measured: list[Subject], training: Subject) -> dict[str, dict[str, Any]]:
     """Returns each subject's rate and what ours reach of it, turn by turn, by name."""
     ours = {subject.name: subject for subject in measured}
-
-    def alike_over(subject: Subject) -> dict[str, float] | None:
-        same_work = ours.get(ALIKE.get(subject.name, ""))
-        return None if same_work is None else _ratio(same_work, subject)
-
-    return {
-        subject.name: {
-            "steps_per_second": spread(subject.rates),
-            "training_over_this": _ratio(training, subject),
-            "alike_over_this": alike_over(subject),
+    found = {}
+    for subject in measured:
+        rate, over = spread(subject.rates), _ratio(training, subject)
+        alike = ours.get(ALIKE.get(subject.name, ""))
+        found[subject.name] = {
+            "subject": subject.name,
+            "steps_per_second": rate.median,
+            "low": rate.low,
+            "high": rate.high,
+            "training_over_this": over.median,
+            "over_low": over.low,
+            "over_high": over.high,
+            "alike_over_this": None if alike is None else _ratio(alike, subject).median,
             "compile_seconds": subject.compile_seconds,
             "bytes_per_env": subject.bytes_per_env,
-            "rates": subject.rates,
         }
-        for subject in measured
-    }
+    return found
 
 
-def _ratio(ours: Subject, other: Subject) -> dict[str, float]:
+def _ratio(ours: Subject, other: Subject) -> subjects.Spread:
     return spread([a / b for a, b in zip(ours.rates, other.rates, strict=True)])
 
 
@@ -207,21 +146,17 @@ def measure(name: str, num_envs: int, arguments: Arguments, compare: list[str]) 
         training, reward = ours.training(), ours.reward()
         measured = [subjects.environment(workload), ours.acting(), training, reward, *compared]
         take_turns(measured, arguments.repeats)
+    about = {"robot": name, "num_envs": num_envs, "engine": workload.env.engine.name}
     return {
-        "num_envs": num_envs,
-        "engine": workload.env.engine.name,
+        **about,
         "frame_skip": workload.env.frame_skip,
-        "subjects": rows(measured, training),
-        # Seconds of the reward over seconds of training, for as many steps.
-        "reward_share": spread(
-            [whole / part for whole, part in zip(training.rates, reward.rates, strict=True)]
-        ),
+        "rows": {part: about | row for part, row in rows(measured, training).items()},
     }
 
 
-def print_tables(console: Console, name: str, results: list[dict[str, Any]]) -> None:
-    """Prints a robot's three columns by size, and what training reaches of the others."""
-    engine, frame_skip = results[0]["engine"], results[0]["frame_skip"]
+def print_tables(console: Console, measured: list[dict[str, Any]]) -> None:
+    """Prints a robot's rates by size, and what training reaches of the others."""
+    name, engine, frame_skip = (measured[0][key] for key in ("robot", "engine", "frame_skip"))
     table = Table(
         title=f"{name} on {engine}: environment steps per second ({frame_skip} physics steps each)",
         title_justify="left",
@@ -229,41 +164,46 @@ def print_tables(console: Console, name: str, results: list[dict[str, Any]]) -> 
     columns = ("envs", "physics + environment", "+ policy", "+ learning", "physics steps/s")
     for column in (*columns, "compiling", "memory/env", "reward"):
         table.add_column(column, justify="right")
-    for result in results:
-        of = result["subjects"]
+    for result in measured:
+        of = result["rows"]
         training = of["training"]
-        compiling = sum(of[part]["compile_seconds"] for part in ("environment", "acting"))
-        memory = training["bytes_per_env"]
+        parts = [of[part] for part in ("environment", "acting", "training")]
         table.add_row(
             f"{result['num_envs']:,}",
-            *(_rate(of[part]) for part in ("environment", "acting", "training")),
-            f"{training['steps_per_second']['median'] * frame_skip:,.0f}",
-            f"{compiling + training['compile_seconds']:.1f} s",
-            "" if memory is None else f"{memory / 1024:.1f} KiB",
-            f"{result['reward_share']['median']:.2%}",
+            *map(_rate, parts),
+            f"{training['steps_per_second'] * frame_skip:,.0f}",
+            f"{sum(part['compile_seconds'] for part in parts):.1f} s",
+            _memory(training),
+            # Seconds of the reward over seconds of training, for as many steps.
+            f"{of['reward']['training_over_this']:.2%}",
         )
     console.print(table)
-    compared = [other for other in COMPARISONS if other in results[0]["subjects"]]
-    if not compared:
-        return
-    table = Table(title=f"{name}: our training against others", title_justify="left")
+    compared = [other for other in COMPARISONS if other in measured[0]["rows"]]
+    if compared:
+        _print_comparison(console, measured, compared)
+
+
+def _print_comparison(
+    console: Console, measured: list[dict[str, Any]], compared: list[str]
+) -> None:
+    title = f"{measured[0]['robot']}: our training against others"
+    table = Table(title=title, title_justify="left")
     compared_by = ("steps/s", "ours is", "quartiles", "like for like")
     for column in ("envs", "other", *compared_by, "compiling", "memory/env"):
         table.add_column(column, justify="left" if column == "other" else "right")
-    for result in results:
+    for result in measured:
         for other in compared:
-            row = result["subjects"][other]
-            ratio, seconds = row["training_over_this"], row["compile_seconds"]
-            alike = row["alike_over_this"]
+            row = result["rows"][other]
+            alike, seconds = row["alike_over_this"], row["compile_seconds"]
             table.add_row(
                 f"{result['num_envs']:,}",
                 other,
                 _rate(row),
-                f"{ratio['median']:.2f} x",
-                f"{ratio['low']:.2f} - {ratio['high']:.2f}",
-                "" if alike is None else f"{ALIKE[other]} {alike['median']:.2f} x",
+                f"{row['training_over_this']:.2f} x",
+                f"{row['over_low']:.2f} - {row['over_high']:.2f}",
+                "" if alike is None else f"{ALIKE[other]} {alike:.2f} x",
                 "" if seconds is None else f"{seconds:.1f} s",
-                "" if row["bytes_per_env"] is None else f"{row['bytes_per_env'] / 1024:.1f} KiB",
+                _memory(row),
             )
     console.print(table)
     for other in compared:
@@ -271,77 +211,45 @@ def print_tables(console: Console, name: str, results: list[dict[str, Any]]) -> 
 
 
 def _rate(row: dict[str, Any]) -> str:
-    rate = row["steps_per_second"]
-    half = (rate["high"] - rate["low"]) / 2 / rate["median"]
-    return f"{rate['median']:,.0f} ±{half:.0%}"
+    half = (row["high"] - row["low"]) / 2 / row["steps_per_second"]
+    return f"{row['steps_per_second']:,.0f} ±{half:.0%}"
 
 
-def machine_facts() -> dict[str, Any]:
-    """Returns what the numbers were measured on, and how busy it was before."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        cpu = models[0].partition(":")[2].strip() if models else cpu
-    return {
-        "platform": platform.platform(),
-        "cpu": cpu,
-        "cores": available_cores(),
-        "load_average": os.getloadavg()[0],
-    }
+def _memory(row: dict[str, Any]) -> str:
+    return "" if row["bytes_per_env"] is None else f"{row['bytes_per_env'] / 1024:.1f} KiB"
 
 
-def run(arguments: Arguments, plan: Plan, console: Console) -> dict[str, Any]:
-    """Measures and prints; returns the report.
+def run(arguments: Arguments, console: Console) -> list[dict[str, Any]]:
+    """Measures and prints; returns the rows of the table.
 
     Raises:
-        UserError: as `measure`.
+        UserError: as `make_plan` and `measure`.
     """
-    facts, machine = system_facts(), machine_facts()
-    console.print(f"On {facts['device']}, {arguments.repeats} turns")
-    if machine["load_average"] > _BUSY:
+    plan = make_plan(arguments)
+    console.print(f"On {system_facts()['device']}, {arguments.repeats} turns")
+    load = os.getloadavg()[0]
+    if load > _BUSY:
         console.print(
-            f"The machine is busy (load average {machine['load_average']:.1f}): "
+            f"The machine is busy (load average {load:.1f}): "
             "quote ratios only, and not even those to a few percent"
         )
-    robots = {}
+    found: list[dict[str, Any]] = []
     for name in plan.envs:
-        robots[name] = [measure(name, num_envs, arguments, plan.compare) for num_envs in plan.sizes]
-        print_tables(console, name, robots[name])
-    device_bytes = subjects.peak_device_bytes()
-    if device_bytes is not None:
-        console.print(f"At most {device_bytes / 2**20:,.0f} MiB of a device's memory in use")
-    return {
-        "machine": machine,
-        **facts,
-        "arguments": {k: v for k, v in dataclasses.asdict(arguments).items() if k != "out"},
-        "peak_device_bytes": device_bytes,
-        # Linux counts in KiB.
-        "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "robots": robots,
-    }
+        measured = [measure(name, size, arguments, plan.compare) for size in plan.sizes]
+        print_tables(console, measured)
+        found += [row for result in measured for row in result["rows"].values()]
+    on_device = subjects.peak_device_bytes()
+    if on_device is not None:
+        console.print(f"At most {on_device / 2**20:,.0f} MiB of a device's memory in use")
+    # Linux counts in KiB.
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    console.print(f"At most {resident:,.0f} MiB of the host's memory in use")
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = tyro.cli(Arguments, prog="python -m benchmarks.throughput", args=given)
-    # In a file or a pipe, tables keep their columns.
-    width = None if sys.stdout.isatty() else 120
-    console = Console(highlight=False, soft_wrap=True, width=width)
-    now = datetime.datetime.now().astimezone()
-    try:
-        report = run(arguments, make_plan(arguments), console)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    out = arguments.out or Path("runs") / f"throughput-{now:%Y%m%d-%H%M%S}.json"
-    out.parent.mkdir(exist_ok=True)
-    command = shlex.join(["python", "-m", "benchmarks.throughput", *given])
-    report = {"command": command, "date": now.isoformat(timespec="seconds"), **report}
-    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    console.print(f"Written to {out}")
-    return 0
+    return results.program("throughput", Arguments, run, argv)
 
 
 if __name__ == "__main__":

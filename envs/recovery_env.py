@@ -115,6 +115,7 @@ class RecoveryEnv(abc.ABC):
         recovered_share: it has recovered if it was healthy in this whole last share of an episode
             run to its time limit: the last 200 of 1,000 steps.
         has_goal: whether its task can be achieved, rather than only be done well.
+        moves_things: whether its task is to move something, as a mobile manipulator does.
         engines: the physics engines that it can be put on, names of `envs.physics.choice.ENGINES`.
     """
 
@@ -124,6 +125,7 @@ class RecoveryEnv(abc.ABC):
     episode_length: ClassVar[int] = 1000
     recovered_share: ClassVar[float] = 0.2
     has_goal: ClassVar[bool] = False
+    moves_things: ClassVar[bool] = False
     engines: ClassVar[tuple[str, ...]] = ENGINES
 
     def __init__(

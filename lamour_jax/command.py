@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from lamour_jax.config import RunConfig, preset
+from lamour_jax.config import RunConfig
+from lamour_jax.robot_settings import preset
 
 # These have options of their own.
 _OPTIONS = {

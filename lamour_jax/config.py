@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import re
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,13 +15,13 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-import envs
-from envs.recovery_env import RecoveryEnv
+from envs import RecoveryEnv
 from lamour_jax.errors import UserError
 from lamour_jax.ppo.config import GuardConfig, PPOConfig
 from lamour_jax.setting import CHECKED, setting
 from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
 
+DEFAULT_ROBOT = "half_cheetah"
 Stage = Literal["recovery", "original"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Share = Annotated[float, Field(ge=0)]
@@ -39,14 +40,6 @@ _MEANT = {
     "training_episode_length": "training_episode_seconds [s]",
     "ppo.lr": "ppo.learning_rate",
 }
-
-# Ordinary starts keep the original task in view while the robot does not come back yet.
-_RECOVERY_STARTS = {"ood": 0.7, "ordinary": 0.3}
-# An original policy trained from its small start noise alone does not survive the states that
-# recovery hands over to it.
-_ORIGINAL_STARTS = {"perturbed": 0.8, "ordinary": 0.2}
-# SeRO's uncertainty lies in 0..1, rewards for recovering are ten times that.
-_METHODS: dict[str, dict[str, Any]] = {"sero": {"objective.aux_coef": 10.0}}
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -76,7 +69,7 @@ class CheckpointConfig:
     """When the whole training state is saved, beside at every evaluation."""
 
     every_steps: int = setting(
-        0, "Environment steps between two checkpoints; 0: only at evaluations.", "steps", ge=0
+        0, "Environment steps between two checkpoints; 0: only at evaluations.", ge=0
     )
     every_minutes: float = setting(
         10.0, "Time between two checkpoints; 0: only at evaluations.", "min", ge=0
@@ -114,7 +107,7 @@ class RunConfig:
     """Everything that decides a run, as saved in its `config.yaml`."""
 
     env: str = setting(
-        "half_cheetah", "Robot: one of those that ship, your folder, or your FILE.py:CLASS."
+        DEFAULT_ROBOT, "Robot: one of those that ship, or your own: a folder, or FILE.py:CLASS."
     )
     stage: Stage = setting("recovery", "Learn to recover, or train an original policy anew.")
     engine: str = setting("auto", "Physics engine: auto, mujoco, mjx or mjx-warp.")
@@ -137,7 +130,7 @@ class RunConfig:
     training_episode_seconds: float = setting(
         0.0, "Time limit of training episodes; 0: the robot's own.", "s", ge=0
     )
-    steps: int = setting(1_000_000, "Environment steps of training.", "steps", ge=1)
+    steps: int = setting(1_000_000, "Environment steps of training.", ge=1)
     seed: int = setting(0, "Seed of everything random.", ge=0)
     policy: str = setting("", "Path of the original policy; empty: the shipped one.")
     precision: Precision = setting(
@@ -211,10 +204,10 @@ class RunConfig:
 _CHECKED_RUN = TypeAdapter(RunConfig)
 
 
-def settings(config: Any = None, prefix: str = "") -> dict[str, Any]:
+def settings(group: Any = None, prefix: str = "") -> dict[str, Any]:
     """Returns the declaration (a pydantic `FieldInfo`) of every setting by its dotted name."""
+    group = group or RunConfig
     found: dict[str, Any] = {}
-    group: Any = RunConfig if config is None else config
     for name, declared in group.__pydantic_fields__.items():
         if dataclasses.is_dataclass(declared.annotation):
             found |= settings(declared.annotation, f"{prefix}{name}.")
@@ -266,12 +259,27 @@ def dotted(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield path, value
 
 
-def _value(text: str) -> Any:
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def load_yaml(text: str) -> Any:
     """Reads YAML, in which 1e-4 is a number as well."""
-    if re.fullmatch(r"\s*[-+]?\d+(\.\d*)?[eE][-+]?\d+\s*", text):
-        return float(text)
+    loader = _Loader(text)
     try:
-        return yaml.safe_load(text)
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _value(text: str) -> Any:
+    try:
+        return load_yaml(text)
     except yaml.YAMLError:
         return text
 
@@ -306,18 +314,20 @@ def _nearest(name: str, names: list[str]) -> str:
 def _in_words(error: ValidationError) -> str:
     """Returns the first mistake: the setting, what it must be, the value."""
     first = error.errors(include_url=False)[0]
-    name = ".".join(map(str, first["loc"]))
     declared = settings()
-    while name not in declared and "." in name:
-        name = name.rpartition(".")[0]
-    wanted = first["msg"].removeprefix("Input should ").replace("a valid array", "a list")
+    name, place = ".".join(map(str, first["loc"])), ""
+    while name not in declared and "." in name:  # an entry of a list or of a mapping
+        name, _, entry = name.rpartition(".")
+        place = f" at {entry}"
+    wanted = first["msg"].removeprefix("Input should ")
     for long, short in _SHORTER.items():
         wanted = wanted.replace(long, short)
-    unit = (declared[name].json_schema_extra or {})["unit"] if name in declared else ""
-    of = f" [{unit}]" if unit else ""
-    wanted = wanted if wanted.startswith("be ") else f"be right ({wanted})"
-    where = f" at {first['loc'][-1]}" if name.rpartition(".")[2] != first["loc"][-1] else ""
-    return f"{name}{of}{where} must {wanted}, not {first['input']!r}"
+    if first["type"] in ("too_short", "too_long", "missing"):
+        entries = typing.get_args(declared[name].annotation)
+        count = "at least 1" if entries[-1] is ... else str(len(entries))
+        wanted, place = f"be a list of {count}", ""
+    unit = declared[name].json_schema_extra["unit"]
+    return f"{name}{f' [{unit}]' if unit else ''}{place} must {wanted}, not {first['input']!r}"
 
 
 _SHORTER = {
@@ -328,67 +338,9 @@ _SHORTER = {
     "a valid ": "a ",
     "a integer": "an integer",
     "an object": "a mapping",
+    "a array": "a list",
+    "a boolean": "true or false",
 }
-
-
-def _section(file: Path, plain: Any, name: str) -> dict[str, Any]:
-    """Returns one section of a robot's settings, by dotted names."""
-    section = plain.get(name) or {}
-    if not isinstance(section, dict):
-        raise UserError(f"{file}: {name} must be a mapping of settings, not {section!r}")
-    return dict(dotted(section))
-
-
-def robot_settings(file: Path, stage: Stage, method: str) -> dict[str, Any]:
-    """Returns what a robot's `settings.yaml` says of a stage, by dotted names; {} without one.
-
-    Raises:
-        UserError: the file cannot be read, or has another section.
-    """
-    try:
-        plain = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{file} cannot be read: {reason}") from None
-    plain = {} if plain is None else plain
-    sections = ("recovery", "original", "methods")
-    if not isinstance(plain, dict) or set(plain) - set(sections):
-        raise UserError(f"{file} must have the sections {', '.join(sections)} and nothing else")
-    found = _section(file, plain, stage)
-    methods = plain.get("methods") or {}
-    if not isinstance(methods, dict):
-        raise UserError(f"{file}: methods must be a mapping, not {methods!r}")
-    if stage == "recovery":
-        found |= _METHODS.get(method, {}) | _section(file, methods, method)
-    return found
-
-
-def preset(env: str, stage: Stage, method: str = "lamour") -> RunConfig:
-    """Returns the settings of a robot for a stage, and for a method in recovery.
-
-    A robot without a `settings.yaml` has the defaults, with its own starts.
-
-    Raises:
-        UserError: no such robot, or its `settings.yaml` is wrong.
-    """
-    try:
-        robot = envs.registry.get(env)
-    except envs.EnvironmentUnavailable:
-        raise
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    file = robot.file("settings.yaml")
-    config = RunConfig(env=env, stage=stage, method=method)
-    try:
-        config = changed(config, robot_settings(file, stage, method))
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from None
-    starts = config.training_starts or _RECOVERY_STARTS
-    if stage == "original":
-        robust = {k: share for k, share in _ORIGINAL_STARTS.items() if k in robot.starts()}
-        starts = config.training_starts or robust
-        config = dataclasses.replace(config, start="ordinary")
-    return dataclasses.replace(config, training_starts=starts)
 
 
 def read_config(run: Path) -> RunConfig:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import envs
-from lamour_jax.config import RunConfig, Stage, preset, settings
+from lamour_jax.config import RunConfig, Stage, settings
+from lamour_jax.robot_settings import preset
 
 _HEAD = """\
 # Configuration

@@ -32,8 +32,6 @@ _VISITED = 512  # of its states
 _PATHS, _PATH_LENGTH = 24, 25
 _EXTREME = 64
 _ACTIONS = 16
-# Objects are moved in these: the model is shown an example with stages.
-_MANIPULATION = {"push_chair"}
 
 Say = Callable[[str], None]
 
@@ -83,7 +81,7 @@ def reward_task(
         picture=_picture(env, start, say) if picture else None,
         situation=state_in_words(env.description(), fallen),
         probes=probes,
-        manipulation=env.name in _MANIPULATION,
+        manipulation=env.moves_things,
     )
 
 

@@ -21,6 +21,7 @@ from envs.physics.choice import ENGINES
 from envs.physics.interface import EngineUnavailable
 from lamour_jax import compile_cache, interruption, loggers
 from lamour_jax.config import (
+    DEFAULT_ROBOT,
     Precision,
     RunConfig,
     Stage,
@@ -28,8 +29,8 @@ from lamour_jax.config import (
     changed,
     differences,
     override,
-    preset,
     read_config,
+    settings,
     validate,
 )
 from lamour_jax.console import Console, make_console
@@ -38,42 +39,38 @@ from lamour_jax.endings import ends_cleanly
 from lamour_jax.errors import UserError
 from lamour_jax.methods import METHODS
 from lamour_jax.policies import mirror_of
+from lamour_jax.robot_settings import preset
 from lamour_jax.run import run_stage
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.system import require_accelerator, run_facts, set_precision
-from reward_codegen.writer.providers.gemini import DEFAULT_MODEL
+
+
+def _as(name: str, usual: str = "") -> Any:
+    """The help of an option that is a setting: its sentence, and what holds without the option."""
+    sentence = settings()[name].description
+    return tyro.conf.arg(help=f"{sentence} {usual}".strip(), help_behavior_hint="")
+
+
+_USUAL = "By default what the robot's settings say."
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Teach a robot to come back from a state that its training never saw."""
 
-    env: str = "half_cheetah"
-    """Robot: the name of one that ships, your folder, or your FILE.py:CLASS."""
-    stage: Stage = "recovery"
-    """recovery, or original to train an original policy anew."""
-    engine: str = "auto"
-    """Physics engine: auto, mujoco, mjx or mjx-warp."""
-    method: str = "lamour"
-    """What is optimised: lamour, lamour-no-lpc, lamour-switch, sero, env or zero."""
-    reward: str = "auto"
-    """auto (model if its key is set, else library), library, model, or the path of a file."""
-    model: str = DEFAULT_MODEL
-    """The language model that --reward model asks: a Gemini model, or openai/NAME."""
-    candidates: int = 1
-    """Reward programs to ask it for; the best that verifies is used."""
-    regenerate: bool = False
-    """Ask it again instead of using its cached replies."""
-    start: str | None = None
-    """The start to recover from: ood, ood-noisy, ...; the preset's by default."""
-    policy: str = ""
-    """Path of the original policy; the shipped one by default."""
-    steps: int | None = None
-    """Environment steps of training; the preset's by default."""
-    num_envs: int | None = None
-    """Environments side by side; the preset's by default."""
-    seed: int = 0
-    """The (first) seed."""
+    env: Annotated[str, _as("env", f"They are {', '.join(envs.names())}.")] = DEFAULT_ROBOT
+    stage: Annotated[Stage, _as("stage")] = "recovery"
+    engine: Annotated[str | None, _as("engine", _USUAL)] = None
+    method: Annotated[str, _as("method")] = "lamour"
+    reward: Annotated[str | None, _as("reward")] = None
+    model: Annotated[str | None, _as("reward_options.model")] = None
+    candidates: Annotated[int | None, _as("reward_options.candidates")] = None
+    regenerate: Annotated[bool, _as("reward_options.regenerate")] = False
+    start: Annotated[str | None, _as("start", _USUAL)] = None
+    policy: Annotated[str | None, _as("policy")] = None
+    steps: Annotated[int | None, _as("steps", _USUAL)] = None
+    num_envs: Annotated[int | None, _as("ppo.num_envs", _USUAL)] = None
+    seed: Annotated[int | None, _as("seed", "Of several runs the first one's.")] = None
     seeds: int = 1
     """How many seeds to train, side by side where memory allows, each in its own folder."""
     out: Path | None = None
@@ -84,19 +81,17 @@ class Arguments:
     """Go on with what is unfinished in --out, begin what is not there, leave what is finished."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Any setting of config.yaml: --set ppo.learning_rate=1e-4 (repeat for more)."""
-    log: str | None = None
-    """Where metrics go beside metrics.jsonl: tensorboard (default), wandb, both with a comma
-    between, or none."""
+    log: Annotated[
+        str | None, _as("log", "tensorboard (default), wandb, both with a comma between, or none.")
+    ] = None
     quiet: bool = False
     """Print errors and the final lines only."""
     json: bool = False
     """Print one JSON object a line, for other programs: start, stages, progress, result."""
     require_accelerator: bool = False
     """End with an error instead of computing on the CPU."""
-    precision: Precision = "float32"
-    """Of matrix products on accelerators: float32, or the faster tf32 or bfloat16."""
-    devices: int = 0
-    """Devices of this machine to spread the environments over; all by default."""
+    precision: Annotated[Precision | None, _as("precision")] = None
+    devices: Annotated[int | None, _as("devices")] = None
     coordinator: str = ""
     """HOST:PORT of the main process of several; on Slurm and TPU VMs they find each other."""
     num_processes: int = 0
@@ -106,33 +101,42 @@ class Arguments:
     compile_cache: bool = True
     """Keep compiled programs in the user's cache folder: the next start does not compile them."""
 
+    def changes(self) -> dict[str, Any]:
+        """Returns the settings that these options change, by dotted names."""
+        given = {name: getattr(self, option) for option, name in _SHORTCUTS.items()}
+        if self.start is not None:
+            given["training_starts"] = {}
+        if self.log is not None:
+            given["log"] = [] if self.log == "none" else self.log.split(",")
+        if self.regenerate:
+            given["reward_options.regenerate"] = True
+        return {name: value for name, value in given.items() if value is not None}
 
-# Options of this invocation; everything else is in `config.yaml`, which --resume reads.
-_OF_THE_SESSION = (
+
+# Options that set one setting each.
+_SHORTCUTS = {
+    "engine": "engine",
+    "reward": "reward",
+    "model": "reward_options.model",
+    "candidates": "reward_options.candidates",
+    "start": "start",
+    "policy": "policy",
+    "steps": "steps",
+    "num_envs": "ppo.num_envs",
+    "seed": "seed",
+    "precision": "precision",
+    "devices": "devices",
+}
+
+# Options of this invocation; everything else is in the run's config.yaml, which --resume reads.
+_OF_THE_INVOCATION = (
     *("resume", "quiet", "json", "require_accelerator", "compile_cache"),
     *("coordinator", "num_processes", "process_id"),
 )
 
 
-def _shortcuts(arguments: Arguments) -> dict[str, Any]:
-    """Returns the settings that options of their own stand for, by dotted names."""
-    names = ("engine", "reward", "policy", "seed", "precision", "devices")
-    changes = {name: getattr(arguments, name) for name in names}
-    for name in ("model", "candidates", "regenerate"):
-        changes[f"reward_options.{name}"] = getattr(arguments, name)
-    if arguments.start is not None:
-        changes |= {"start": arguments.start, "training_starts": {}}
-    if arguments.steps is not None:
-        changes["steps"] = arguments.steps
-    if arguments.num_envs is not None:
-        changes["ppo.num_envs"] = arguments.num_envs
-    if arguments.log is not None:
-        changes["log"] = [] if arguments.log == "none" else arguments.log.split(",")
-    return changes
-
-
 def resolve(arguments: Arguments) -> RunConfig:
-    """Returns the preset with the command line's changes, checked.
+    """Returns the robot's settings with the command line's changes, checked.
 
     Raises:
         UserError: an unknown name or an impossible value.
@@ -143,24 +147,29 @@ def resolve(arguments: Arguments) -> RunConfig:
         raise UserError(f"--seeds must be at least 1, not {arguments.seeds}")
     if arguments.auto_resume and arguments.out is None:
         raise UserError("--auto-resume is for a folder that stays the same: give one by --out")
-    config = changed(preset(name, arguments.stage, arguments.method), _shortcuts(arguments))
+    _check_name("--method", arguments.method, METHODS)
+    config = changed(preset(name, arguments.stage, arguments.method), arguments.changes())
     for assignment in arguments.set:
         config = override(config, assignment)
-    _robot(config.env)
+    if (config.env, config.stage) != (name, arguments.stage):
+        raise UserError("choose the robot by --env and the stage by --stage, not by --set")
+    _check_names(config, robot)
+    validate(config)
+    return config
+
+
+def _check_names(config: RunConfig, robot: type[envs.RecoveryEnv]) -> None:
+    """Checks what settings name: an engine, a method, starts, a mirror image."""
     _check_name("--engine", config.engine, ENGINES)
     if config.engine not in robot.engines:
         only = ", ".join(robot.engines)
         raise UserError(f"{robot.name} has an engine of its own: --engine {only}")
     _check_name("--method", config.method, METHODS)
-    if (config.env, config.stage) != (name, arguments.stage):
-        raise UserError("choose the robot by --env and the stage by --stage, not by --set")
     starts = robot.all_starts()
     for start in (config.start, *config.training_starts):
         _check_name("--start", start, starts)
     if config.stage == "original" and config.ppo.mirror and not config.policy:
         mirror_of(robot)
-    validate(config)
-    return config
 
 
 @ends_cleanly
@@ -254,10 +263,10 @@ class Command:
             return config, _folder(path, partial(RunFolder, again=True))
         there = read_config(path)
         config = as_begun(config, there)
-        apart = differences(there.to_plain(), config.to_plain())
-        if apart:
+        different = differences(there.to_plain(), config.to_plain())
+        if different:
             raise UserError(
-                f"the run in {path} has other settings: {'; '.join(apart[:3])}; give --out a "
+                f"the run in {path} has other settings: {'; '.join(different[:3])}; give --out a "
                 "new folder (nothing was changed)"
             )
         if (path / "result.json").exists():
@@ -294,8 +303,8 @@ def _run(configs: Sequence[RunConfig], folders: Sequence[RunFolder], console: Co
 
 
 def _resume(arguments: Arguments, console: Console) -> None:
-    of_the_session = {name: getattr(arguments, name) for name in _OF_THE_SESSION}
-    if arguments != Arguments(**of_the_session):
+    of_this = {name: getattr(arguments, name) for name in _OF_THE_INVOCATION}
+    if arguments != Arguments(**of_this):
         raise UserError("--resume brings all its settings; leave the other options out")
     assert arguments.resume is not None
     folder = main_first(partial(_folder, arguments.resume, RunFolder.reopen))

@@ -51,7 +51,7 @@ class Generate:
     """
 
     env: str
-    """Robot, such as ant, or FILE.py:CLASS."""
+    """Robot: its name, your folder, or your FILE.py:CLASS."""
     start: str = "ood"
     """The start to recover from."""
     model: str = DEFAULT_MODEL
@@ -81,7 +81,7 @@ class Check:
     file: tyro.conf.Positional[Path]
     """The file."""
     env: str
-    """Robot, such as ant, or FILE.py:CLASS."""
+    """Robot: its name, your folder, or your FILE.py:CLASS."""
     start: str = "ood"
     """The start to recover from."""
     policy: str = ""

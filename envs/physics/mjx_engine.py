@@ -20,9 +20,9 @@ with contextlib.redirect_stdout(io.StringIO()):
     from mujoco import mjx
 
 # What MJX solves decides its speed; docs/speed.md has what was measured. It iterates until a whole
-# batch has converged. With at most 8 iterations every robot but PushChair comes as near to C MuJoCo
-# as MJX ever does, with 4 some states of walker2d, ant and humanoid do not. Line search nearly
-# always takes all its steps; 4 do as well as 50. A model whose contacts need more iterations names
+# batch has converged. With at most 8 iterations the legged robots come as near to C MuJoCo as MJX
+# ever does, with 4 some of their states do not. Line search nearly always takes all its steps; 4 do
+# as well as 50. A model whose contacts need more iterations names
 # their number by the numeric `mjx_iterations`; by `max_contact_points`, which MJX itself reads, how
 # many of all possible contacts are solved for.
 SOLVER_ITERATIONS = 8

@@ -13,8 +13,8 @@ _Geom = mujoco.mjtGeom
 # Points at which a geom that lies on the floor touches it; shapes not named here, 4.
 _POINTS = {_Geom.mjGEOM_SPHERE: 1, _Geom.mjGEOM_ELLIPSOID: 1, _Geom.mjGEOM_CAPSULE: 2}
 # Pairs of geoms that are near each other, for each contact. Warp notes them in the contacts' buffer
-# before it looks closer: 44 of a humanoid that lies and struggles (tests/envs/test_warp.py counts
-# them), for which 35 contacts are expected.
+# before it looks closer: 44 of a two-legged robot that lies and struggles, for which 35 are
+# expected (tests/envs/test_warp.py counts them).
 _NEAR = 2
 # Where so few are counted, some geoms may touch each other as well.
 _FEWEST_CONTACTS = 12

@@ -2,8 +2,9 @@
 
 Control is a spline whose knots are drawn around the last plan's, simulated, and averaged over the
 best (model predictive path integral control, Williams et al., arXiv 1707.02342, on the splines of
-MuJoCo MPC, Howell et al., arXiv 2212.00541). A control step of the humanoid takes about half a
-second on one core: nothing to act with, but good for starts on the way up (`banks.py` of a robot).
+MuJoCo MPC, Howell et al., arXiv 2212.00541). A control step of a robot with 21 motors takes about
+half a second on one core: nothing to act with, but good for starts on the way up (`banks.py` of a
+robot).
 """
 
 from __future__ import annotations

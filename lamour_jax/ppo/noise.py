@@ -49,10 +49,7 @@ def annealed(ends: tuple[float, float], progress: jax.Array, annealing: float) -
 
 
 def bounds(config: PPOConfig, progress: jax.Array, correlation: float = 0.0) -> NoiseBounds:
-    """Returns the bounds at `progress`, `()` from 0 to 1, through training.
-
-    `correlation` is that of exploration noise from one control step to the next.
-    """
+    """Returns the bounds at `progress`, `()` from 0 to 1, through training."""
     ceiling = annealed(config.max_std, progress, config.annealing)
     explore = annealed(config.explore_std, progress, config.annealing)
     return NoiseBounds(

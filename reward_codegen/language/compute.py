@@ -11,7 +11,7 @@ from jax import lax
 from reward_codegen.budget import MAX_LOOP_ITERATIONS
 from reward_codegen.language.functions import JAX_FORMS, NUMPY_FORMS
 from reward_codegen.language.graph import Node
-from reward_codegen.language.primitives import PRIMITIVES
+from reward_codegen.language.primitives import PRIMITIVES, quiet
 
 
 def needed(results: Sequence[Node], known: Mapping[Node, Any]) -> list[Node]:
@@ -50,7 +50,7 @@ def by_numpy(
 ) -> list[Any]:
     """The values of nodes for known inputs, in double or single precision."""
     values: dict[Node, Any] = {}
-    with np.errstate(all="ignore"):
+    with quiet():
         _run_numpy(values, results, inputs, dtype)
     return [values[node] for node in results]
 

@@ -22,6 +22,7 @@ from reward_codegen.errors import (
 )
 from reward_codegen.language.graph import Graph, Node, Truth
 from reward_codegen.language.paths import Path, consistent, learn, settle, value_of
+from reward_codegen.language.primitives import quiet
 from reward_codegen.language.values import (
     NOTHING,
     UNDEFINED,
@@ -507,7 +508,7 @@ def same_known(then: Value, other: Value) -> bool:
 def known(action: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     """Python's own result for known values; its exceptions are the program's."""
     try:
-        with np.errstate(all="ignore"):
+        with quiet():
             return action(*args, **keywords)
     except (MemoryError, RecursionError):
         raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from reward_codegen.budget import Budget
 from reward_codegen.errors import ShapeError
-from reward_codegen.language.primitives import PRIMITIVES
+from reward_codegen.language.primitives import PRIMITIVES, quiet
 
 _STACKED = 64  # entries of an array that is kept entry by entry
 _TINY, _HUGE = 1.2e-38, 3.4e38  # what single precision holds
@@ -121,7 +121,7 @@ class Graph:
         if not primitive.takes_bool:
             args = tuple(self.real(arg) for arg in args)
         if all(arg.op == "const" for arg in args):
-            with np.errstate(all="ignore"):
+            with quiet():
                 return self.constant(primitive.numpy(*(arg.data for arg in args)))
         self._check_range(op, args)
         simple = self._simpler(op, args)

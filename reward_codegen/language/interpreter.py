@@ -31,6 +31,7 @@ from reward_codegen.language.expressions import BINARY, Expressions
 from reward_codegen.language.graph import Truth
 from reward_codegen.language.parse import Program
 from reward_codegen.language.paths import Path
+from reward_codegen.language.primitives import quiet
 from reward_codegen.language.rotation import Rotation
 from reward_codegen.language.values import (
     CONTEXT,
@@ -99,7 +100,7 @@ class Interpreter(Expressions):
     def _guarded(self, action: Callable[[], Value]) -> Value:
         """Run an action; whatever goes wrong is a `RewardCodeError`."""
         try:
-            with np.errstate(all="ignore"):
+            with quiet():
                 return action()
         except Dead:
             return NOTHING

@@ -4,8 +4,10 @@ Numbers are carried as floats whatever their Python type is, truths as bools. Th
 in the precision of its operands; the JAX form gets operands of one shape, or scalars.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """NumPy says nothing of NaN, infinities and empty reductions: their values say it."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ REWARD = "def is_recovered(state):\n    return int(abs(state[1]) < 1.0)\n"
 
 def write_run(
     run: GridRun,
-    rates: list[float | None],
+    rates: Sequence[float | None],
     retention: float | None = 0.98,
     seconds: float = 100.0,
     full_return: float = 4000.0,

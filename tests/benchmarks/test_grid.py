@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import signal
 import sys
 import time
@@ -17,10 +16,9 @@ from benchmarks.grid import (
     GridFolder,
     GridRun,
     GridRunner,
-    Together,
+    Observer,
     all_runs,
     share_of_accelerators,
-    side_by_side,
 )
 from lamour_jax.errors import UserError
 
@@ -53,7 +51,7 @@ result = {"env": env, "method": method, "seed": seed, "evaluations": {}}
 """
 
 
-class Notes:
+class Notes(Observer):
     """An observer that remembers, and that can stop the grid."""
 
     def __init__(self, interrupt_when_running: int | None = None) -> None:
@@ -78,17 +76,9 @@ class Notes:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def command_line(runs: Together, resumed: bool) -> list[str]:
-    commands = [
-        [
-            *(sys.executable, "-S", "-c", PRETENDER, run.env, run.method),
-            *(str(run.seed), str(run.folder), str(resumed)),
-        ]
-        for run in runs
-    ]
-    if len(commands) == 1:
-        return commands[0]
-    return ["sh", "-c", " && ".join(map(shlex.join, commands))]
+def command_line(run: GridRun, resumed: bool) -> list[str]:
+    words = (run.env, run.method, str(run.seed), str(run.folder), str(resumed))
+    return [sys.executable, "-S", "-c", PRETENDER, *words]
 
 
 def run_grid(
@@ -96,7 +86,6 @@ def run_grid(
     runs: list[GridRun],
     notes: Notes | None = None,
     jobs: int = 1,
-    together: bool = False,
 ) -> tuple[dict[str, str], Notes]:
     notes = notes or Notes()
     folder = GridFolder(path)
@@ -104,40 +93,12 @@ def run_grid(
         folder.note({"command": "grid"})
         runner = GridRunner(command_line, notes, jobs, folder.lock_descriptor)
         todo = [run for run in runs if run.result() is None]
-        failures = runner.run(side_by_side(todo) if together else [(run,) for run in todo])
+        failures = runner.run(todo)
     return {run.name: reason for run, reason in failures.items()}, notes
 
 
 def begun(run: GridRun) -> list[str]:
     return (run.folder.parent / "begun").read_text().splitlines()
-
-
-def test_new_seeds_of_a_robot_and_a_method_train_side_by_side(tmp_path: Path) -> None:
-    runs = all_runs(tmp_path, ["ant"], ["env", "zero"], [0, 1, 6, 7])
-    runs[1].folder.mkdir(parents=True)
-    (runs[1].folder / "config.yaml").touch()  # zero/seed_0 has begun: it goes on by itself
-    groups = [[run.name for run in group] for group in side_by_side(runs)]
-    assert groups == [
-        ["ant/env/seed_0", "ant/env/seed_1"],
-        ["ant/env/seed_6", "ant/env/seed_7"],
-        ["ant/zero/seed_0"],
-        ["ant/zero/seed_1"],
-        ["ant/zero/seed_6", "ant/zero/seed_7"],
-    ]
-
-
-def test_a_group_ends_as_its_runs_do(tmp_path: Path) -> None:
-    runs = all_runs(tmp_path, ["ant"], ["env"], [0, 1, 6, 7])
-    failures, notes = run_grid(tmp_path, runs, together=True)
-    assert failures == {"ant/env/seed_1": "MemoryError: out of [memory]"}
-    names = [run.name for run in runs]
-    assert notes.events == [
-        *(("begins", name) for name in names[:2]),
-        ("finished", names[0]),
-        ("failed", names[1]),
-        *(("begins", name) for name in names[2:]),
-        *(("finished", name) for name in names[2:]),
-    ]
 
 
 def test_first_seeds_come_first(tmp_path: Path) -> None:

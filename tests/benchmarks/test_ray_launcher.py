@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.grid import GridRun, Together, all_runs
-from benchmarks.ray_launcher import RayRunner, Share, run_group, shares
+from benchmarks.grid import GridRun, Observer, all_runs
+from benchmarks.ray_launcher import RayRunner, Share, run_on_node, shares
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 
@@ -40,14 +40,13 @@ result = {"env": env, "method": method, "seed": int(seed), "evaluations": {}}
 """
 
 
-def command_line(runs: Together, resumed: bool) -> list[str]:
-    (run,) = runs
+def command_line(run: GridRun, resumed: bool) -> list[str]:
     node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "here"
     words = (node, run.env, run.method, str(run.seed), str(run.folder), str(resumed))
     return [sys.executable, "-S", "-c", PRETENDER, *words]
 
 
-class KillsANode:
+class KillsANode(Observer):
     """An observer that takes a node away once it has finished a run and begun another."""
 
     def __init__(self, cluster: Any, node: Any, grid: Path) -> None:
@@ -63,8 +62,6 @@ class KillsANode:
 
     def failed(self, run: GridRun, reason: str) -> None:
         self.events.append((f"failed: {reason}", run.name))
-
-    def moved(self, run: GridRun, to: Path) -> None: ...
 
     def tick(self, running: list[GridRun]) -> None:
         if self.killed is None and self._begun.exists():
@@ -102,7 +99,7 @@ def test_a_grid_survives_the_death_of_a_node(cluster: Any, tmp_path: Path) -> No
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
     runs = all_runs(tmp_path, ["ant"], ["env"], [0, 1, 2, 3, 4, 5, 7])
     notes = KillsANode(cluster, doomed, tmp_path)
-    failures = RayRunner(command_line, notes, jobs=1).run([(run,) for run in runs])
+    failures = RayRunner(command_line, notes, jobs=1).run(runs)
     assert notes.killed, "the second node never had a second run"
     assert {run.seed: reason for run, reason in failures.items()} == {
         7: "MemoryError: out of memory"
@@ -166,7 +163,7 @@ def test_runs_on_a_node_have_cores_of_their_own(tmp_path: Path) -> None:
     tells = "import os, sys; print(sorted(os.sched_getaffinity(0)))"
     for slot, run in enumerate(runs):
         share = Share(slot, 2, 1, 0.0, 0)
-        run_group(lambda runs, resumed: [sys.executable, "-S", "-c", tells], (run,), share)
+        run_on_node(lambda run, resumed: [sys.executable, "-S", "-c", tells], run, share)
         assert json.loads(run.log.read_text()) == (cores[slot::2] or cores[:1])
     assert sorted(os.sched_getaffinity(0)) == cores
 
@@ -175,10 +172,10 @@ def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     (run,) = all_runs(tmp_path, ["ant"], ["env"], [0])
     begin = time.monotonic()
     whole = Share(slot=0, slots=1, cpus=1, gpus=0.0, tpus=0)
-    run_group(command_line, (run,), whole)
+    run_on_node(command_line, run, whole)
     assert run.result()
     begun = (run.folder.parent / "begun").read_text()
-    run_group(command_line, (run,), whole)
+    run_on_node(command_line, run, whole)
     assert (run.folder.parent / "begun").read_text() == begun
     assert time.monotonic() - begin < 60
     assert os.path.exists(run.log)

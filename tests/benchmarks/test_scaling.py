@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import jax
@@ -9,27 +10,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.scaling import Arguments, Axis, axes, main, measure, plot
-from lamour_jax.config import preset
+from benchmarks import scaling
+from benchmarks.scaling import Arguments, Point, axes, main, measure, plot
+from benchmarks.subjects import Subject
+from lamour_jax.robot_settings import preset
 
 
 def test_plot(tmp_path: Path) -> None:
     chosen = axes(Arguments(num_envs="16,64", hidden="32,64"))
-    assert [axis.points for axis in chosen] == [
-        [(16, 64, 1), (64, 64, 1)],
-        [(64, 32, 1), (64, 64, 1)],
-    ]
-    cost = {"low": 0.01, "median": 0.02, "high": 0.03}
-    points = [
-        {"seconds_per_1000_steps": dict.fromkeys(("environment", "acting", "training"), cost)}
-    ] * 2
-    report = {
-        "axes": {axis.name: points for axis in chosen},
-        "arguments": {"env": "hopper"},
-        "engine": "mujoco",
-        "device": "cpu",
+    assert {axis: [point.value for point in points] for axis, points in chosen.items()} == {
+        "environments": [16, 64],
+        "hidden units": [32, 64],
     }
-    plot(report, chosen, tmp_path / "scaling.png")
+    cost = {
+        f"{part}_{kind}": milliseconds
+        for part in ("environment", "acting", "training")
+        for kind, milliseconds in (("low", 10.0), ("ms", 20.0), ("high", 30.0))
+    }
+    about = {"robot": "hopper", "engine": "mujoco", **cost}
+    rows = [
+        {"axis": axis, "value": point.value, **about}
+        for axis, points in chosen.items()
+        for point in points
+    ]
+    plot(rows, tmp_path / "scaling.png")
     with Image.open(tmp_path / "scaling.png") as picture:
         assert np.asarray(picture).std() > 0
 
@@ -39,23 +43,23 @@ def test_over_devices_the_work_is_spread_and_then_grows_with_them(
 ) -> None:
     monkeypatch.setattr(jax, "devices", lambda: ["device"] * 4)
     arguments = Arguments(env="hopper", devices="1,4", device_envs=512, device_minibatch=1024)
-    spread, grows = axes(arguments)[2:]
-    assert spread.points == [(512, 64, 1), (512, 64, 4)]
-    assert spread.minibatches == (1024, 1024)
-    assert grows.points == [(512, 64, 1), (2048, 64, 4)]
-    assert grows.minibatches == (1024, 4096)
-    by_default = axes(Arguments(env="hopper", devices="1,4"))[2]
-    assert set(by_default.minibatches) == {preset("hopper", "recovery").ppo.minibatch_size}
+    _, _, spread, grows = axes(arguments).values()
+    assert spread == [Point(1, 512, 64, 1, 1024), Point(4, 512, 64, 4, 1024)]
+    assert grows == [Point(1, 512, 64, 1, 1024), Point(4, 2048, 64, 4, 4096)]
+    by_default = axes(Arguments(env="hopper", devices="1,4"))["devices"]
+    usual = preset("hopper", "recovery").ppo.minibatch_size
+    assert {point.minibatch for point in by_default} == {usual}
 
 
-def test_smallest_measurement() -> None:
-    arguments = Arguments(env="hopper", engine="mujoco", unroll_length=4, repeats=1)
-    [point] = measure(Axis("environments", [4], [(4, 8, 1)], (8,)), arguments)
-    assert (point["num_envs"], point["hidden_units"], point["devices"]) == (4, 8, 1)
-    costs = point["seconds_per_1000_steps"]
-    assert set(costs) == {"environment", "acting", "training"}
-    assert all(cost["median"] > 0 for cost in costs.values())
-    assert point["bytes_per_env"] > 0 and point["compile_seconds"] > 0
+def test_costs_are_the_inverse_of_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is timed is throughput's, which is measured in its own test.
+    parts = ("environment", "acting", "training")
+    made = [Subject(part, 10, lambda: time.sleep(0.01), 1.5, 64.0) for part in parts]
+    monkeypatch.setattr(scaling, "_parts", lambda point, arguments: made)
+    [row] = measure("environments", [Point(4, 4, 8)], Arguments(env="hopper", repeats=1))
+    assert (row["num_envs"], row["hidden_units"], row["devices"]) == (4, 8, 1)
+    assert all(row[f"{part}_ms"] >= 1000 for part in parts)  # 10 steps in 10 ms
+    assert (row["bytes_per_env"], row["compile_seconds"]) == (64.0, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_smallest_measurement() -> None:
         (["--devices", "1", "--device-minibatch", "-1"], "--device-minibatch must be at least 1"),
         (["--hidden", "wide"], "--hidden must be numbers of at least 1"),
         (["--repeats", "0"], "--repeats must be at least 1, not 0"),
-        (["--out", "/nowhere/at/all.json"], "the folder /nowhere/at does not exist"),
+        (["--out", "/nowhere/at/all.csv"], "the folder /nowhere/at does not exist"),
     ],
 )
 def test_bad_input_is_one_clear_line(

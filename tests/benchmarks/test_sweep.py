@@ -10,9 +10,10 @@ import pytest
 
 from benchmarks.grid import GridFolder, GridRun
 from benchmarks.records import read_record
-from benchmarks.sweep import SEED, Arguments, Plan, best, candidates, main, make_plan
-from lamour_jax.config import preset
+from benchmarks.recovery import Plan
+from benchmarks.sweep import SEED, Arguments, best, candidates, main, make_plan
 from lamour_jax.methods import METHODS
+from lamour_jax.robot_settings import preset
 from tests.benchmarks.made_up import write_run
 
 
@@ -27,7 +28,7 @@ def test_every_method_is_tried_over_the_numbers_that_it_has(method: str) -> None
 def test_all_runs_are_equally_long_and_differ_in_what_is_tried() -> None:
     plan = make_plan(Arguments(envs="hopper", methods="sero", share=0.1, set=("ppo.clip=0.1",)))
     whole = preset("hopper", "recovery", "sero")
-    configs = {run.folder.name: config for run, config in plan.configs.items()}
+    configs = {name.rpartition("/")[2]: config for name, config in plan.configs.items()}
     assert {config.steps for config in configs.values()} == {round(0.1 * whole.steps)}
     assert {config.seed for config in configs.values()} == {SEED}
     assert {config.ppo.clip for config in configs.values()} == {0.1}
@@ -35,9 +36,9 @@ def test_all_runs_are_equally_long_and_differ_in_what_is_tried() -> None:
     assert configs["aux-triple"].objective.aux_coef == 3 * whole.objective.aux_coef
     start, end = whole.ppo.explore_std
     assert configs["explore-half"].ppo.explore_std == (start / 2, end)
-    run = next(run for run in plan.configs if run.folder.name == "aux-triple")
+    run = next(run for run in plan.trainings if run.folder.name == "aux-triple")
     assert run.name == "hopper/sero/aux-triple"
-    command = " ".join(plan.command_line((run,), resumed=False))
+    command = " ".join(plan.command_line(run, resumed=False))
     assert "--out runs/sweep/hopper/sero/aux-triple" in command
     assert "--set ppo.clip=0.1 --set objective.aux_coef=30" in command
 
@@ -91,7 +92,7 @@ def test_a_finished_sweep_is_not_repeated_and_is_written_down(tmp_path: Path) ->
     arguments = ["--envs", "ant", "--methods", "zero", "--out", str(out)]
     plan = make_plan(Arguments(envs="ant", methods="zero", out=out))
     remember(plan, out)
-    for run in plan.configs:
+    for run in plan.trainings:
         rates = [0.0, 0.3] if run.folder.name == "explore-double" else [0.0, None]
         write_run(run, rates, retention=None if rates[1] is None else 0.9)
     assert main(arguments) == 0
@@ -102,10 +103,10 @@ def test_a_finished_sweep_is_not_repeated_and_is_written_down(tmp_path: Path) ->
     # A later call with another robot keeps what is there.
     later = make_plan(Arguments(envs="hopper", methods="env", out=out))
     remember(later, out)
-    for run in later.configs:
+    for run in later.trainings:
         write_run(run, [1.0, 1.0])
     assert main(["--envs", "hopper", "--methods", "env", "--out", str(out)]) == 0
-    assert [row["env"] for row in csv.DictReader((out / "sweep.csv").open())] == (
+    assert [row["robot"] for row in csv.DictReader((out / "sweep.csv").open())] == (
         ["ant"] * 3 + ["hopper"] * 3
     )
 

@@ -10,9 +10,10 @@ import pytest
 
 import envs
 from lamour_jax import policies
-from lamour_jax.config import preset
 from lamour_jax.objective import original_task
+from lamour_jax.policies import fresh_header
 from lamour_jax.ppo.learner import Learner
+from lamour_jax.robot_settings import preset
 from lamour_jax.train import main
 
 TINY = (
@@ -49,11 +50,12 @@ def test_humanoid_learns_to_fall_later() -> None:
     """The first 80,000 of its preset's 32 million steps."""
     config = preset("humanoid", "original")
     env = envs.load("humanoid", start=config.training_starts, engine="mujoco")
-    learner = Learner(env, original_task(), config.ppo, config.iterations)
+    network = fresh_header(env, config).network()
+    learner = Learner(env, original_task(), config.ppo, config.iterations, network)
     state = learner.init(0)
     lengths = []
     for _ in range(10):
-        state, metrics = learner.iterate(state)
-        lengths.append(float(metrics["episode/length"]))
+        state, found = learner.iterate(state)
+        lengths.append(float(found.metrics["episode/length"][0]))
     # The clocks are staggered: what ends first had begun late.
     assert np.mean(lengths[-2:]) > 1.3 * np.mean(lengths[1:3])

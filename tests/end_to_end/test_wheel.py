@@ -86,6 +86,7 @@ import importlib.metadata
 import json
 
 import envs, lamour_jax, reward_codegen
+from lamour_jax.policies import originals
 
 robots = {
     name: [

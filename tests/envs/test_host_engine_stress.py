@@ -134,7 +134,7 @@ def test_hammering_from_many_threads_and_processes() -> None:
 def test_ctrl_c_ends_a_running_batch(way: str) -> None:
     program = LONG_BATCH
     if way == "not taken by jaxlib":
-        program = f"from envs import host_call; host_call._VERSION = (0, 0)\n{program}"
+        program = f"from envs.physics import host_call; host_call._VERSION = (0, 0)\n{program}"
     child = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

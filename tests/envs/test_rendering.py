@@ -99,8 +99,8 @@ def test_gif(flashes: np.ndarray, tmp_path: Path) -> None:
     write_video(flashes, tmp_path / "video.gif", fps=20)
     with Image.open(tmp_path / "video.gif") as video:
         assert (video.n_frames, video.size) == (10, (WIDTH, HEIGHT))
-        assert video.episode.duration == 50
-        assert video.episode.loop == 0
+        assert video.info["duration"] == 50
+        assert video.info["loop"] == 0
         for i, frame in enumerate(flashes):
             video.seek(i)
             assert np.abs(np.asarray(video.convert("RGB")).astype(int) - frame).max() <= 4

@@ -12,10 +12,11 @@ import numpy as np
 import envs
 from envs import RecoveryEnv
 from lamour_jax import policies
-from lamour_jax.config import RunConfig, preset
+from lamour_jax.config import RunConfig
 from lamour_jax.policies import originals
 from lamour_jax.report import recordings
 from lamour_jax.report.pictures import START, STILLS
+from lamour_jax.robot_settings import preset
 from lamour_jax.run.evaluation import Episodes, Recording
 from tests import shipped
 

@@ -160,20 +160,3 @@ def test_a_full_disk_is_one_line(
     runs.hook = full
     said = error(capsys, "--out", str(tmp_path / "out"))
     assert "out/metrics.jsonl: No space left on device; to go on: python -m" in said
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("checkpoints.keep=1", "checkpoints.keep must be at least 2, not 1"),
-        ("checkpoints.every_minutes=-1", "checkpoints.every_minutes must be at least 0, not -1.0"),
-        ("checkpoints.every_minutes=.nan", "checkpoints.every_minutes must be at least 0, not nan"),
-        ("checkpoints.every_steps=-1", "checkpoints.every_steps must be at least 0, not -1"),
-        ("guard.max_state=0", "guard.max_state must be above 0, not 0.0"),
-        ("guard.max_skips=0", "guard.max_skips must be at least 1, not 0"),
-    ],
-)
-def test_impossible_settings(
-    setting: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert message in error(capsys, "--set", setting, "--out", str(tmp_path / "out"))

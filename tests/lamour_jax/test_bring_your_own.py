@@ -15,7 +15,7 @@ import pytest
 import envs
 from envs import registry
 from lamour_jax import evaluate
-from lamour_jax.train import main
+from lamour_jax.train import Arguments, main, resolve
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
 POLE, REWARD = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[:2]
@@ -52,6 +52,35 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.slow
+def test_one_folder_is_a_robot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's walk-through: a folder with a class and a reward, trained in both stages."""
+    robot = folder / "pole"
+    robot.mkdir()
+    (robot / "robot.py").write_text(POLE)
+    (robot / "reward.py").write_text(REWARD)
+    (robot / "settings.yaml").write_text("recovery: {ppo: {horizon: 2.5}}\n")
+    own = ("--env", "pole/", *TINY)
+    run(*own, "--stage", "original", "--out", "original")
+    (robot / "policy.npz").write_bytes((folder / "original" / "policy.npz").read_bytes())
+    run(*own, "--reward", "library", "--out", "recovery")
+    assert json.loads((folder / "recovery" / "result.json").read_text())["env"] == "pole"
+    assert "horizon: 2.5" in (folder / "recovery" / "config.yaml").read_text()
+    (robot / "setting.yaml").write_text("")
+    registry._OWN.clear()
+    assert "has setting.yaml, which nothing reads; rename it to settings.yaml" in error(
+        capsys, *own
+    )
+    (robot / "setting.yaml").unlink()
+    (robot / "settings.yaml").write_text("recovery: {ppo: {horizn: 2.5}}\n")
+    assert "settings.yaml: unknown setting ppo.horizn; did you mean ppo.horizon" in error(
+        capsys, *own
+    )
+    (robot / "robot.py").unlink()
+    registry._OWN.clear()
+    assert "pole has no robot.py; it has: " in error(capsys, *own)
+
+
+@pytest.mark.slow
 def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = ("--env", "pole.py:Pole")
     run(*own, *TINY, "--stage", "original", "--out", "original")
@@ -70,6 +99,18 @@ def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str])
     registry._OWN.clear()
     assert evaluate.main(["recovery"]) == 2
     assert "pole.py: no such file" in capsys.readouterr().err
+
+
+def test_its_folder_may_have_settings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine").mkdir()
+    (folder / "pole.py").rename(folder / "mine" / "robot.py")
+    settings = folder / "mine" / "settings.yaml"
+    settings.write_text("recovery: {steps: 4096, ppo: {horizon: 1}}")
+    config = resolve(Arguments(env="mine", num_envs=8))
+    assert (config.steps, config.ppo.horizon, config.ppo.num_envs) == (4096, 1.0, 8)
+    settings.write_text("original: {ppo: {clib: 0.1}}")
+    said = error(capsys, "--env", "mine")
+    assert f"{settings}: unknown setting ppo.clib; did you mean ppo.clip?" in said
 
 
 def test_what_it_leaves_out_has_defaults() -> None:

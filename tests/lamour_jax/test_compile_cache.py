@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 
 import envs
-from benchmarks.compilations import CompilationCounter
 from lamour_jax import compile_cache
 from lamour_jax.objective import original_task
 from lamour_jax.policies import originals
 from lamour_jax.ppo.acting import Actor
 from lamour_jax.ppo.config import PPOConfig
 from lamour_jax.ppo.learner import Learner
+from lamour_jax.ppo.networks import ActorCritic, Agent, PolicyNetwork
 from lamour_jax.run.evaluation import Evaluator
+from tests.compilations import CompilationCounter
 
 SECOND_START = """
 import json
 from lamour_jax import compile_cache
-from benchmarks.compilations import CompilationCounter
+from tests.compilations import CompilationCounter
 compile_cache.enable()
 from tests.lamour_jax import tiny_run
 with CompilationCounter() as counter:
@@ -64,7 +65,14 @@ def test_the_second_start_compiles_nothing_and_gives_the_same_bits(tmp_path: Pat
 def learner() -> Learner:
     env = envs.load("hopper", start="ood", engine="mujoco")
     config = PPOConfig(num_envs=4, unroll_length=8, minibatch_size=16, epochs=1)
-    return Learner(env, original_task(), config, iterations=1000)
+    policy = PolicyNetwork(env.observation_size, env.action_size, config.hidden_sizes)
+    return Learner(env, original_task(), config, 1000, ActorCritic(policy))
+
+
+def agent_of(learner: Learner, seed: int) -> Agent:
+    """Returns the first agent of a population of one."""
+    agent: Agent = jax.tree.map(lambda leaf: leaf[0], learner.init(seed).agent)
+    return agent
 
 
 def test_only_the_first_iteration_compiles(learner: Learner) -> None:
@@ -79,9 +87,9 @@ def test_only_the_first_iteration_compiles(learner: Learner) -> None:
 def test_only_the_first_evaluation_compiles(learner: Learner) -> None:
     env = envs.load("hopper", engine="mujoco", episode_length=5)
     evaluator = Evaluator(Actor(learner.network), episodes=3)
-    agent = learner.init(0).agent
+    agent = agent_of(learner, 0)
     evaluator(env, agent, 0).summary()
-    other = jax.tree.map(lambda leaf: leaf + 0, learner.init(1).agent)
+    other = jax.tree.map(lambda leaf: leaf + 0, agent_of(learner, 1))
     with CompilationCounter() as counter:
         evaluator(env, other, 1, sampled=True).summary()
     assert counter.compiled + counter.loaded == 0
@@ -100,7 +108,7 @@ def test_a_loaded_and_a_trained_policy_share_the_program_of_an_evaluation() -> N
 
 def test_starts_share_the_program_of_an_evaluation(learner: Learner) -> None:
     evaluator = Evaluator(Actor(learner.network), episodes=3)
-    agent = learner.init(0).agent
+    agent = agent_of(learner, 0)
     for start in ("ordinary", "ood", "ood-noisy"):
         env = envs.load("hopper", start=start, engine="mujoco", episode_length=5)
         evaluator(env, agent, 0).summary()

@@ -13,8 +13,8 @@ import pytest
 
 from envs.robots.half_cheetah.robot import HalfCheetah
 from lamour_jax import train
-from lamour_jax.config import preset
 from lamour_jax.evaluate import main
+from lamour_jax.robot_settings import preset
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_unfinished_run(unmeasured: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_run_of_another_format(unmeasured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = unmeasured / "config.yaml"
-    config.write_text(config.read_text().replace("format_version: 2", "format_version: 7"))
-    assert "format version 7; this release reads 2" in error(capsys, unmeasured)
+    config.write_text(config.read_text().replace("format_version: 3", "format_version: 7"))
+    assert "format version 7; this release reads 3" in error(capsys, unmeasured)
 
 
 def test_results_are_not_overwritten(

@@ -22,10 +22,10 @@ import envs
 from envs.mirror import Mirror, Reflection
 from lamour_jax import export as module
 from lamour_jax import onnx_graph, policies
-from lamour_jax.config import preset
 from lamour_jax.export import main, policy_function, random_observations
 from lamour_jax.policies import PolicyHeader, originals
 from lamour_jax.ppo.networks import ACTIVATIONS, OUTPUTS, Agent
+from lamour_jax.robot_settings import preset
 from tests import shipped
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")

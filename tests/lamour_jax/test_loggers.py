@@ -89,14 +89,14 @@ def test_the_option() -> None:
     config = resolve(Arguments(set=("log=[wandb]",)))
     assert config.log == ("wandb",)
     assert RunConfig.from_yaml(config.to_yaml()) == config
-    with pytest.raises(UserError, match="log must be of type"):
+    with pytest.raises(UserError, match="log at 0 must be 'tensorboard' or 'wandb', not 1"):
         resolve(Arguments(set=("log=[1]",)))
 
 
 @pytest.mark.parametrize(
     ("option", "missing", "message"),
     [
-        ("paper", "", "unknown --log 'paper'; known: tensorboard, wandb, none"),
+        ("paper", "", "log at 0 must be 'tensorboard' or 'wandb', not 'paper'"),
         ("tensorboard,wandb", "wandb", "`pip install 'lamour-jax[wandb]'`"),
         ("tensorboard", "tensorboardX", "`pip install tensorboardX`"),
     ],

@@ -263,7 +263,10 @@ def test_policy_of_another_robot(path: Path) -> None:
         originals.load("ant", str(path))
 
 
-def test_robot_without_a_policy_is_told_how_to_get_one() -> None:
-    with pytest.raises(UserError, match="no original policy ships for 'dog'") as raised:
-        originals.load("dog")
-    assert "`python -m lamour_jax.train --stage original --env dog`" in str(raised.value)
+def test_robot_without_a_policy_is_told_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(originals, "_shipped_file", lambda env, dropout: tmp_path / "none")
+    with pytest.raises(UserError, match="no original policy ships for 'ant'") as raised:
+        originals.load("ant")
+    assert "`python -m lamour_jax.train --stage original --env ant`" in str(raised.value)

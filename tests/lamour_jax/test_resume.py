@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 from lamour_jax import interruption
-from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig, preset
+from lamour_jax.config import FORMAT_VERSION, CheckpointConfig, RunConfig
 from lamour_jax.errors import UserError
+from lamour_jax.robot_settings import preset
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.run.loop import Hooks
 from lamour_jax.run.record import Run
@@ -216,12 +217,12 @@ def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str], tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("format_version: 2", "format_version: 99"), "format version 99; this release reads 2"),
-        (("format_version: 2\n", ""), "no format version; this release reads 2"),
-        (("engine:", "motor:"), "of another release: unknown setting motor"),
-        (("  clip:", "  clap:"), "of another release: unknown setting ppo.clap"),
-        (("seed: 0\n", ""), "of another release: missing setting seed"),
-        (("seed: 0", "seed: none"), "seed must be of type int"),
+        (("format_version: 3", "format_version: 99"), "format version 99; this release reads 3"),
+        (("format_version: 3\n", ""), "no format version; this release reads 3"),
+        (("engine:", "motor:"), "unknown setting motor"),
+        (("  clip:", "  clap:"), "unknown setting ppo.clap; did you mean ppo.clip"),
+        (("seed: 0\n", ""), "missing setting seed"),
+        (("seed: 0", "seed: none"), "seed must be an integer"),
         (("env: ", "}{"), "damaged"),
     ],
 )

@@ -65,7 +65,7 @@ def load(
 
 
 def files(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
+    return {entry.name for entry in folder.iterdir() if entry.name != ".lock"}
 
 
 REWARD_FILES = {"reward.py", "reward_report.json", "reward_report.txt"}
@@ -195,9 +195,9 @@ def test_the_command_lines_options() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (Arguments(candidates=0), "--candidates must be at least 1, not 0"),
+        (Arguments(candidates=0), "reward_options.candidates must be at least 1, not 0"),
         (Arguments(set=("reward_options.repairs=-1",)), "repairs must be at least 0"),
-        (Arguments(set=("reward_options.temperature=3",)), "temperature must be between 0 and 2"),
+        (Arguments(set=("reward_options.temperature=3",)), "temperature must be at most 2, not 3"),
         (Arguments(set=("reward_options.verification=no",)), "verification must be"),
     ],
 )

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import lamour_jax.train as command
-from lamour_jax.config import RunConfig, preset
+from lamour_jax.config import RunConfig
 from lamour_jax.console import Console
+from lamour_jax.robot_settings import preset
 from lamour_jax.run.folder import RunFolder
 from lamour_jax.train import Arguments, main, resolve
 

@@ -136,7 +136,9 @@ def test_unknown_environments_list_the_known_ones(
 ) -> None:
     message = failure(capsys, *command, "--env", "dog")
     known = ", ".join(envs.names())
-    assert message == f"unknown environment 'dog'; known: {known}, or your own: FILE.py:CLASS"
+    assert message == (
+        f"unknown environment 'dog'; known: {known}, or your own: a folder, or FILE.py:CLASS"
+    )
 
 
 def test_unknown_start(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

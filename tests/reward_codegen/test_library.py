@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.hand_written import REWARDS
 from reward_codegen import RewardProgram
 from reward_codegen.show import equations
 from tests import shipped
+from tests.reward_codegen.hand_written import REWARDS
 
 from .agreement import assert_same, by_jax, by_python, compiled, ordinary
 

@@ -129,6 +129,7 @@ class PushChair(RecoveryEnv):
     episode_length = 400
     recovered_share = 0.1
     has_goal = True
+    moves_things = True
 
     @classmethod
     def make_model(cls) -> mujoco.MjModel:
