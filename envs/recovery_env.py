@@ -8,6 +8,7 @@ state, and `jax.vmap` makes it a batch.
 from __future__ import annotations
 
 import abc
+import difflib
 import functools
 import importlib.util
 import inspect
@@ -465,10 +466,11 @@ class RecoveryEnv(abc.ABC):
         where = f"{type(self).__name__}.randomize()"
         for name, field in fields.items():
             if name not in known:
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
                 raise EnvironmentUnavailable(
                     f"{where} draws {name!r}, which cannot differ between episodes on "
                     f"{self.engine.name}; "
-                    + (f"known there: {', '.join(sorted(known))}" if known else "no field can")
+                    + (f"the nearest that can: {', '.join(near)}" if known else "no field can")
                 )
             shape = np.shape(functools.reduce(getattr, name.split("."), self.model))
             if field.shape != shape:

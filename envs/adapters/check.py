@@ -250,14 +250,18 @@ def _traced_twice(
 
 def _check_step(env: RecoveryEnv, where: str) -> None:
     """Traces a step and a restart of two environments: a state keeps its shapes and types."""
-
-    def step(state: State, action: jax.Array) -> State:
-        return jax.vmap(env.restart)(jax.vmap(env.step)(state, action))
-
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
     before = called(f"{where}.reset()", lambda: jax.eval_shape(jax.vmap(env.reset), keys))
     action = jax.ShapeDtypeStruct((2, env.action_size), jnp.float32)
+    step, restart = jax.vmap(env.step), jax.vmap(env.restart)
     after = called(f"a step of {where}", lambda: jax.eval_shape(step, before, action))
+    # Before the restart, which cannot choose between states of different parts.
+    _check_alike(where, before, after)
+    after = called(f"a restart of {where}", lambda: jax.eval_shape(restart, after))
+    _check_alike(where, before, after)
+
+
+def _check_alike(where: str, before: State, after: State) -> None:
     # The physics is the engine's: another environment's may well have other parts after a step.
     before, after = before.replace(data=()), after.replace(data=())
     if str(jax.tree.structure(before)) != str(jax.tree.structure(after)):
@@ -282,6 +286,11 @@ def _check_numbers(env: RecoveryEnv, where: str) -> None:
     begun = called(f"{where}.reset()", lambda: env.reset(key))
     ended = called(f"a step of {where}", lambda: env.step(begun, jnp.zeros(env.action_size)))
     for moment, state in (("at a start", begun), ("after a step", ended)):
+        if not np.isfinite(state.data.qpos).all():
+            raise UnusableEnvironment(
+                f"{where}: the physics is not finite {moment}; look at randomize(), control() and "
+                f"the model: qpos is {np.asarray(state.data.qpos)}"
+            )
         parts = {
             **{f"observe() ({name!r})": part for name, part in state.obs.items()},
             "recovery_state()": state.recovery_state,

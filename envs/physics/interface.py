@@ -86,14 +86,31 @@ class MujocoData(struct.PyTreeNode):
         )
 
 
+# Fields of a model that may differ from one episode to the next: quantities of bodies, joints,
+# contacts, actuators and the world that hold for themselves. Indices, kinds, sizes and what MuJoCo
+# derives stay the model's: another index would read memory that is not the model's.
+RANDOM_FIELDS = frozenset(
+    {
+        *("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_gravcomp"),
+        *("dof_armature", "dof_damping", "dof_frictionloss", "dof_solimp", "dof_solref"),
+        *("jnt_stiffness", "jnt_range", "jnt_solimp", "jnt_solref", "qpos_spring"),
+        *("geom_friction", "geom_solimp", "geom_solmix", "geom_solref"),
+        *("pair_friction", "pair_solimp", "pair_solref"),
+        *("actuator_gainprm", "actuator_biasprm", "actuator_dynprm", "actuator_gear"),
+        *("actuator_forcerange", "tendon_damping", "tendon_frictionloss", "tendon_stiffness"),
+        *("opt.gravity", "opt.wind", "opt.density", "opt.viscosity"),
+    }
+)
+
+
 class PhysicsEngine(Protocol):
     """Pure functions on one simulation's state; `jax.vmap` makes them a batch.
 
     Attributes:
         name: the engine's name as given on the command line.
         model: the compiled MuJoCo model.
-        model_fields: which of the model's fields can differ from one simulation to the next, empty
-            for an engine that has one model for all.
+        model_fields: which of `RANDOM_FIELDS` can differ from one simulation to the next, empty for
+            an engine that has one model for all.
     """
 
     name: str

@@ -10,10 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import mujoco
-from mujoco.batch import MODEL_FIELDS
 
 from envs.physics import sensors
-from envs.physics.interface import NO_FIELDS, EngineUnavailable, MujocoData
+from envs.physics.interface import NO_FIELDS, RANDOM_FIELDS, EngineUnavailable, MujocoData
 
 # MJX prints to standard output when the optional Warp is not installed.
 with contextlib.redirect_stdout(io.StringIO()):
@@ -75,7 +74,7 @@ class MjxEngine:
     def model_fields(self) -> frozenset[str]:
         """Those that MJX computes with; what MuJoCo derives from them stays the model's."""
         own = {
-            name for name in MODEL_FIELDS if isinstance(_field(self._mjx_model, name), jax.Array)
+            name for name in RANDOM_FIELDS if isinstance(_field(self._mjx_model, name), jax.Array)
         }
         return frozenset(own)
 

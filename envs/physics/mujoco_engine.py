@@ -23,7 +23,7 @@ import numpy as np
 from mujoco.batch import MODEL_FIELDS, Batch, SimulationError
 
 from envs.physics import host_call, sensors
-from envs.physics.interface import NO_FIELDS, MujocoData
+from envs.physics.interface import NO_FIELDS, RANDOM_FIELDS, MujocoData
 
 
 class PhysicsError(RuntimeError):
@@ -70,7 +70,7 @@ class MujocoEngine:
 
     @property
     def model_fields(self) -> frozenset[str]:
-        return frozenset(MODEL_FIELDS)
+        return RANDOM_FIELDS & frozenset(MODEL_FIELDS)
 
     def init(
         self, qpos: jax.Array, qvel: jax.Array, fields: Mapping[str, jax.Array] = NO_FIELDS

@@ -164,3 +164,25 @@ def test_half_precision_becomes_single(kind: Any) -> None:
     state = jax.eval_shape(lambda k: env.step(env.reset(k), jnp.zeros(1)), jax.random.key(0))
     found = {state.obs["policy"].dtype, state.reward.dtype, state.recovery_state.dtype}
     assert found == {jnp.dtype("float32")}
+
+
+def test_an_observation_that_has_other_parts_after_a_step() -> None:
+    def observe(self: Any, data: Any, memory: Any) -> Any:
+        seen = {"policy": data.qpos}
+        return seen if memory.ndim == 0 else seen | {"critic": data.qvel}
+
+    robot = changed(
+        observe=observe,
+        remember=lambda self, data, key: jnp.float32(0.0),
+        advance=lambda self, memory, data, action, key: jnp.zeros(1),
+    )
+    with pytest.raises(UnusableEnvironment, match="differ between the start of an episode"):
+        check(robot)
+
+
+def test_masses_that_are_not_finite() -> None:
+    def randomize(self: Any, model: mujoco.MjModel, key: jax.Array) -> dict[str, jax.Array]:
+        return {"body_mass": jnp.full(model.nbody, jnp.nan)}
+
+    with pytest.raises(UnusableEnvironment, match=r"not finite after a step; look at randomize"):
+        check(changed(randomize=randomize))
